@@ -1,0 +1,105 @@
+"""Fixtures for all tests: event loops, real servers, and the watch over blocking calls in our own code."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+from blockbuster import BlockBuster
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+_PROJECT = str(Path(__file__).parents[1]) + os.sep
+_OURS = str(Path(_PROJECT, "src", "hasten")) + os.sep
+_ENVIRONMENT = sys.prefix + os.sep
+
+
+_OF_THE_TERMINAL = {"COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "NO_COLOR", "PY_COLORS", "TERMINAL_WIDTH"}
+_OF_THE_SERVERS = ("HASTEN_TEST_", "HASTEN_REQUIRE_SERVICES", "HASTEN_NO_INSTALL")
+
+
+def pytest_configure() -> None:
+    """Let no setting of the caller's shell change what the commands do and print."""
+    for name in list(os.environ):
+        option = name.startswith("HASTEN_") and not name.startswith(_OF_THE_SERVERS)
+        if option or name in _OF_THE_TERMINAL:
+            del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls(request: pytest.FixtureRequest, guard: BlockBuster) -> Iterator[None]:
+    """Let a call that blocks a running event loop raise BlockingError when code of hasten makes it.
+
+    Apps under test may block as they like: what counts is the nearest frame of this project below the call.
+    A test marked `may_block` is left alone: it measures blocking calls, which the guard would make slower.
+    """
+    if request.node.get_closest_marker("may_block"):
+        yield
+        return
+    guard.activate()
+    yield
+    guard.deactivate()
+
+
+@pytest.fixture(scope="session")
+def guard() -> BlockBuster:
+    """Return the watch, not active."""
+    blockbuster = BlockBuster()
+    for function in blockbuster.functions.values():
+        function.can_block_predicate = _unless_ours(function.can_block_predicate)
+    # A listener of the ledger, for measuring only: it writes into a large buffer.
+    blockbuster.functions["io.BufferedWriter.write"].can_block_in("ledger/_recorder.py", "__call__")
+    return blockbuster
+
+
+def _unless_ours(allowed: Callable[..., bool]) -> Callable[..., bool]:
+    def may_block(*arguments: object, **options: object) -> bool:
+        return not _made_by_hasten() or allowed(*arguments, **options)
+
+    return may_block
+
+
+def _made_by_hasten() -> bool:
+    """Tell whether the nearest frame of this project, on the stack of the caller, lies in src/hasten."""
+    frame: FrameType | None = sys._getframe(3)  # above: this function, may_block, blockbuster's wrapper
+    while frame is not None:
+        file = frame.f_code.co_filename
+        if file.startswith(_PROJECT) and not file.startswith(_ENVIRONMENT):
+            return file.startswith(_OURS)
+        if file.startswith("<frozen importlib"):  # an import reads its file, whoever asks for it
+            return False
+        frame = frame.f_back
+    return False
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop_factory(request: pytest.FixtureRequest) -> LoopFactory:
+    """Return a function that makes a new event loop; the test runs once per kind of loop.
+
+    Use it as `asyncio.Runner(loop_factory=loop_factory)`.
+    """
+    return asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """Return the URL of a real Redis server that holds nothing anybody needs."""
+    return _server_url("HASTEN_TEST_REDIS_URL")
+
+
+def _server_url(variable: str) -> str:
+    """Return the URL in `variable`; without one skip the test, or fail it where every server is required."""
+    url = os.environ.get(variable, "")
+    if not url:
+        reason = f"{variable} is not set; run the tests with `make test` or `scripts/test`"
+        if os.environ.get("HASTEN_REQUIRE_SERVICES", "") not in {"", "0"}:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return url

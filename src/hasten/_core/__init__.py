@@ -1,0 +1,1 @@
+"""The foundation under every package: errors, durations, histogram. Standard library only."""

@@ -1,0 +1,65 @@
+"""`install(app)`: the one line that puts the ledger into an app."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from hasten.ledger._asgi import LedgerLayer
+from hasten.ledger._ledger import Ledger, Listener
+
+App = TypeVar("App")
+
+
+def install(
+    app: App,
+    *,
+    service: str = "",
+    sample_every: int = 20,
+    detail: bool = False,
+    listeners: Iterable[Listener] = (),
+) -> App:
+    """Put a ledger into an ASGI app and return the app to serve.
+
+    FastAPI and Starlette apps are changed in place, outside all their middleware, and returned; any other ASGI app is
+    wrapped. Works under uvicorn, gunicorn's uvicorn worker, granian and test clients; nothing runs before the server
+    calls the app. The ledger is at `app.state.ledger` (Starlette) or the wrapper's `ledger`. An app that has one
+    already keeps it: the last call's settings hold, and its listeners are added (so `hasten doctor` can record an app
+    that calls `install` itself).
+
+    Args:
+      app: The ASGI 3 app.
+      service: Name of the service in its accounts; empty for none.
+      sample_every: One request in this many is recorded, at random; 1 records every request.
+      detail: Record library calls with their arguments and sample every step (`hasten doctor`'s mode).
+      listeners: Called with each `Account` on the loop's thread; must be quick.
+    """
+    installed = _installed(app)
+    if installed is not None:
+        installed.configure(service, sample_every=sample_every, detail=detail, listeners=listeners)
+        return app
+    ledger = Ledger(service, sample_every=sample_every, detail=detail, listeners=listeners)
+    starlette: Any = sys.modules.get("starlette.applications")
+    if starlette is not None and isinstance(app, starlette.Starlette):
+        _install_starlette(app, ledger)
+        return app
+    layer: Any = LedgerLayer(app, ledger)  # type: ignore[arg-type]
+    return layer  # type: ignore[no-any-return]
+
+
+def _install_starlette(app: Any, ledger: Ledger) -> None:
+    """Wrap the middleware stack when Starlette builds it, at the first call."""
+    build = app.build_middleware_stack
+
+    def build_with_ledger() -> LedgerLayer:
+        return LedgerLayer(build(), ledger)
+
+    app.build_middleware_stack = build_with_ledger
+    if app.middleware_stack is not None:
+        app.middleware_stack = LedgerLayer(app.middleware_stack, ledger)
+    app.state.ledger = ledger
+
+
+def _installed(app: Any) -> Ledger | None:
+    """Return the ledger that an earlier call has put into `app`."""
+    ledger = getattr(getattr(app, "state", None), "ledger", None) or getattr(app, "ledger", None)
+    return ledger if isinstance(ledger, Ledger) else None

@@ -1,0 +1,187 @@
+"""The ledger of a process: samples requests, turns their records into accounts, tells its listeners.
+
+Whatever fails inside turns the ledger off with one warning; requests go on as without it.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable
+
+from hasten.ledger._account import Account
+from hasten.ledger._accountant import Accountant, endpoint_of
+from hasten.ledger._collections import CollectionTimer
+from hasten.ledger._factory import Factory, probe
+from hasten.ledger._loop_state import LoopState
+from hasten.ledger._records import RequestRecord
+from hasten.ledger._sites import SiteTable
+from hasten.ledger._statistics import EndpointStatistics, Statistics
+from hasten.ledger._threads import ThreadTimer
+from hasten.ledger._watchdog import Watchdog
+
+Listener = Callable[[Account], None]
+_CALM = 0.1
+_logger = logging.getLogger("hasten.ledger")
+
+
+class AttachedLoop:
+    """What is in place on one loop.
+
+    Attributes:
+      chaining: A factory that the app has set later; it was probed.
+    """
+
+    __slots__ = ("chaining", "collections", "factory", "state", "watchdog")
+
+    def __init__(self, state: LoopState, factory: Factory, watchdog: Watchdog, collections: CollectionTimer) -> None:
+        self.state = state
+        self.factory = factory
+        self.watchdog = watchdog
+        self.collections = collections
+        self.chaining: object = None
+
+
+class Ledger:
+    """Accounts for requests on the loops it is attached to.
+
+    Args:
+      service: Name of the service in its accounts.
+      sample_every: One request in this many is recorded, at random.
+      detail: For `hasten doctor`: the watchdog looks at every recorded step, not only at long ones, and library calls
+        are recorded with their arguments.
+      hold_threshold: Seconds from which on a step or callback counts as holding the loop.
+      listeners: Called with each account, on the loop's thread; must be quick and must not raise.
+      random_source: Chooses the samples.
+    """
+
+    def __init__(
+        self,
+        service: str = "",
+        *,
+        sample_every: int = 20,
+        detail: bool = False,
+        hold_threshold: float = 0.02,
+        listeners: Iterable[Listener] = (),
+        random_source: random.Random | None = None,
+    ) -> None:
+        self.hold_threshold = hold_threshold
+        self.on = True
+        self.sites = SiteTable()
+        self.listeners: list[Listener] = []
+        self._random = random_source or random.Random()
+        self._attached: dict[asyncio.AbstractEventLoop, AttachedLoop] = {}
+        self._threads = ThreadTimer(self.sites)
+        self._statistics = Statistics(self.sites)
+        self.configure(service, sample_every=sample_every, detail=detail, listeners=listeners)
+
+    def configure(self, service: str, *, sample_every: int, detail: bool, listeners: Iterable[Listener] = ()) -> None:
+        """Set what a loop that is attached from now on records, and add listeners."""
+        self.service = service
+        self.detail = detail
+        self.sample_interval = self.hold_threshold / 2
+        self.listeners.extend(listeners)
+        self._sample_every = sample_every
+        self._accountant = Accountant(service, self.sites)
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to account on `loop`; call on its thread. Does nothing when attached already or turned off."""
+        if loop in self._attached or not self.on:
+            return
+        try:
+            self._forget_closed_loops()
+            if not self._attached:
+                self._threads.install()
+            state = LoopState(self.sites, self.hold_threshold)
+            factory = Factory(self, state, loop.get_task_factory())
+            watchdog = Watchdog(
+                loop,
+                state,
+                interval=self.sample_interval,
+                calm=self.sample_interval if self.detail else _CALM,
+                oldest=0.0 if self.detail else self.hold_threshold / 2,
+                check=lambda: self._check_factory(loop),
+            )
+            collections = CollectionTimer(state.pauses)
+            self._attached[loop] = AttachedLoop(state, factory, watchdog, collections)
+            loop.set_task_factory(factory.make)
+            collections.install()
+            watchdog.start()
+        except Exception as error:
+            self.fail(error)
+
+    def detach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Put everything on `loop` back as it was; does nothing when not attached."""
+        attached = self._attached.pop(loop, None)
+        if attached is None:
+            return
+        attached.watchdog.stop()
+        attached.collections.remove()
+        attached.state.close()
+        if not loop.is_closed() and loop.get_task_factory() is attached.factory.make:
+            loop.set_task_factory(attached.factory.previous)
+        if not self._attached:
+            self._threads.remove()
+
+    def statistics(self) -> tuple[EndpointStatistics, ...]:
+        """Return a frozen snapshot of what was recorded so far, per endpoint."""
+        return self._statistics.snapshot()
+
+    def next_sample(self) -> int:
+        """Return after how many requests the next one is recorded, at least 1.
+
+        Uniform up to 2n - 1, mean n: a fixed step would lock on to periodic traffic.
+        """
+        return self._random.randrange(1, 2 * self._sample_every) if self._sample_every > 1 else 1
+
+    def loop(self, loop: asyncio.AbstractEventLoop) -> AttachedLoop | None:
+        """Return what is in place on `loop`."""
+        return self._attached.get(loop)
+
+    def close(self, request: RequestRecord, state: LoopState) -> None:
+        """Make the account of a request whose step has just ended; tell the listeners."""
+        if request.closed:
+            return
+        attribution = self._accountant.attribute(request, state)
+        account: Account | None = None
+        if self.listeners:
+            account = self._accountant.account(request, attribution)
+        self._statistics.add(
+            endpoint_of(request.scope or {}),
+            request.end - request.started + request.unread,
+            attribution.seconds,
+            lambda: account or self._accountant.account(request, attribution),
+        )
+        request.close()
+        if account is not None:
+            for listener in self.listeners:
+                listener(account)
+
+    def fail(self, error: BaseException) -> None:
+        """Turn the ledger off because `error` happened inside it, and warn once."""
+        self._turn_off(f"{type(error).__name__}: {error}", error)
+
+    def _turn_off(self, reason: str, error: BaseException | None = None) -> None:
+        if self.on:
+            self.on = False
+            _logger.warning("the ledger is off: %s; requests are served without it", reason, exc_info=error)
+
+    def _check_factory(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the watchdog's thread: when the app has set another factory, probe it on the loop."""
+        attached = self._attached.get(loop)
+        current = loop.get_task_factory()
+        if attached is None or current is attached.factory.make or current is attached.chaining:
+            return
+        attached.chaining = current
+        loop.call_soon_threadsafe(self._probe_factory, loop, attached)
+
+    def _probe_factory(self, loop: asyncio.AbstractEventLoop, attached: AttachedLoop) -> None:
+        """Turn the ledger off when the app's later factory does not call ours."""
+        attached.factory.probed = False
+        loop.create_task(probe()).add_done_callback(asyncio.Task.result)
+        if not attached.factory.probed:
+            self._turn_off("the app has set a task factory of its own")
+            self.detach(loop)
+
+    def _forget_closed_loops(self) -> None:
+        for loop in [loop for loop in self._attached if loop.is_closed()]:
+            self.detach(loop)

@@ -1,0 +1,149 @@
+"""Requests added up per endpoint in bounded memory."""
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from hasten._core.histogram import Histogram
+from hasten.ledger._account import Account, Kind, Site
+from hasten.ledger._attribution import KIND_OF, KINDS
+from hasten.ledger._sites import SiteTable
+
+MOST_ENDPOINTS = 200
+"""Further endpoints (paths that match no route, for example) are counted together as OTHER."""
+MOST_LINES = 50
+"""Lines that a snapshot names for each endpoint; the rest is added up as other."""
+_MOST_HELD = 4 * MOST_LINES
+_EXEMPLARS = 5
+OTHER = "other"
+
+
+class LineStatistics(msgspec.Struct, frozen=True):
+    """One line over the recorded requests that had it: seconds in all, requests, p50 and p99 of their seconds."""
+
+    kind: Kind
+    site: Site
+    seconds: float
+    requests: int
+    p50: float
+    p99: float
+
+
+class EndpointStatistics(msgspec.Struct, frozen=True):
+    """What was recorded of one endpoint.
+
+    Attributes:
+      requests: Recorded requests.
+      seconds: Their wall and unread time added up.
+      p50, p99: Of that time, seconds.
+      lines: The 50 largest.
+      other: Seconds of all other lines.
+      exemplars: Accounts of the slowest requests, slowest first.
+    """
+
+    endpoint: str
+    requests: int
+    seconds: float
+    p50: float
+    p99: float
+    lines: tuple[LineStatistics, ...]
+    other: float
+    exemplars: tuple[Account, ...]
+
+
+class _Line:
+    __slots__ = ("seconds", "times")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.times = Histogram()
+
+
+class _Endpoint:
+    __slots__ = ("lines", "other", "seconds", "slowest", "times")
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.times = Histogram()
+        self.lines: dict[int, _Line] = {}
+        self.other = 0.0
+        self.slowest: list[tuple[float, int, Account]] = []
+
+
+class Statistics:
+    """Adds requests up by endpoint; one writer."""
+
+    def __init__(self, sites: SiteTable) -> None:
+        self._sites = sites
+        self._endpoints: dict[str, _Endpoint] = {}
+        self._numbers = itertools.count()
+
+    def add(self, name: str, wall: float, lines: Mapping[int, float], account: Callable[[], Account]) -> None:
+        """Count one request.
+
+        Args:
+          name: Its endpoint.
+          wall: Its wall and unread time, seconds.
+          lines: Seconds by key (see `_attribution`).
+          account: Makes its account; called only for one of the slowest.
+        """
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            if len(self._endpoints) >= MOST_ENDPOINTS:
+                name = OTHER
+            endpoint = self._endpoints.setdefault(name, _Endpoint())
+        endpoint.seconds += wall
+        endpoint.times.record(wall)
+        held = endpoint.lines
+        for key, seconds in lines.items():
+            line = held.get(key)
+            if line is None:
+                line = held[key] = _Line()
+            line.seconds += seconds
+            line.times.record(seconds)
+        if len(held) > _MOST_HELD:
+            _shed(endpoint)
+        slowest = endpoint.slowest
+        if len(slowest) < _EXEMPLARS:
+            heapq.heappush(slowest, (wall, next(self._numbers), account()))
+        elif wall > slowest[0][0]:
+            heapq.heapreplace(slowest, (wall, next(self._numbers), account()))
+
+    def snapshot(self) -> tuple[EndpointStatistics, ...]:
+        """Return a frozen copy, the endpoints with the largest time first."""
+        sites = self._sites.sites
+        endpoints = [_frozen(name, endpoint, sites) for name, endpoint in list(self._endpoints.items())]
+        return tuple(sorted(endpoints, key=lambda endpoint: -endpoint.seconds))
+
+
+def _shed(endpoint: _Endpoint) -> None:
+    """Keep the larger half of the lines."""
+    ranked = sorted(endpoint.lines.items(), key=lambda item: -item[1].seconds)
+    endpoint.other += sum(line.seconds for _, line in ranked[_MOST_HELD // 2 :])
+    endpoint.lines = dict(ranked[: _MOST_HELD // 2])
+
+
+def _frozen(name: str, endpoint: _Endpoint, sites: Sequence[Site]) -> EndpointStatistics:
+    ranked = sorted(endpoint.lines.items(), key=lambda item: -item[1].seconds)
+    p50, p99 = endpoint.times.quantiles((0.5, 0.99))
+    return EndpointStatistics(
+        endpoint=name,
+        requests=endpoint.times.count,
+        seconds=endpoint.seconds,
+        p50=p50,
+        p99=p99,
+        lines=tuple(
+            LineStatistics(
+                KIND_OF[key % KINDS],
+                sites[key // KINDS],
+                line.seconds,
+                line.times.count,
+                *line.times.quantiles((0.5, 0.99)),
+            )
+            for key, line in ranked[:MOST_LINES]
+        ),
+        other=endpoint.other + sum(line.seconds for _, line in ranked[MOST_LINES:]),
+        exemplars=tuple(account for _, _, account in sorted(endpoint.slowest, reverse=True)),
+    )

@@ -1,0 +1,1 @@
+"""Worked examples: run them from a checkout."""

@@ -1,0 +1,5 @@
+"""The shop: one data set and one public API, built several times, each time in another style.
+
+`slow/` is what many teams really write, with every fault listed in `slow/faults.toml`.
+`python -m examples.shop slow` starts an edition as real processes; `plan.toml` is the load for it.
+"""

@@ -1,0 +1,227 @@
+"""Starts an edition of the shop as processes on 127.0.0.1, watches them, and ends by pid what it started."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout: where `examples` can be imported from."""
+
+HOST = "127.0.0.1"
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 15.0
+"""Seconds a process has for ending by itself, above the 10 it gives requests in flight; then it is killed."""
+
+LAST_LINES = 15
+
+
+class ShopFailed(Exception):
+    """Raised when the shop cannot start or a process of it ended early; the message says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process of an edition.
+
+    Attributes:
+      name: Says who it is: `SHOP_<NAME>_URL` tells the others its address.
+      app: `module:attribute` of the ASGI app.
+      recorded: Served by `hasten run`, so that `HASTEN_RECORD` makes it record; else by plain uvicorn.
+    """
+
+    name: str
+    app: str
+    recorded: bool = True
+
+    def command(self, port: int) -> list[str]:
+        """The command that serves it on port."""
+        where = [self.app, "--host", HOST, "--port", str(port)]
+        if self.recorded:
+            return [sys.executable, "-m", "hasten", "run", *where, "--service", self.name]
+        return [sys.executable, "-m", "uvicorn", *where, "--log-level", "warning", "--no-access-log"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """One way of building the shop; the first service is the public one."""
+
+    name: str
+    services: tuple[Service, ...]
+
+
+STAND_INS = (
+    Service("payments", "examples.shop.standins:payments", recorded=False),
+    Service("mail", "examples.shop.standins:mail", recorded=False),
+)
+EDITIONS = {
+    "slow": Edition(
+        "slow",
+        (
+            Service("storefront", "examples.shop.slow.storefront:app"),
+            Service("catalog", "examples.shop.slow.catalog:app"),
+            Service("pricing", "examples.shop.slow.pricing:app"),
+            Service("stock", "examples.shop.slow.stock:app"),
+            Service("reviews", "examples.shop.slow.reviews:app"),
+            *STAND_INS,
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A started process and the file that its stderr goes to."""
+
+    service: Service
+    port: int
+    process: asyncio.subprocess.Process
+    messages: Path
+
+    def last_words(self) -> str:
+        """The last lines of its stderr, indented."""
+        lines = self.messages.read_text(errors="replace").splitlines()
+        return "".join(f"\n    {line}" for line in lines[-LAST_LINES:] if line.strip())
+
+    def died(self) -> ShopFailed:
+        """The error that says how it ended."""
+        code = self.process.returncode
+        return ShopFailed(f"{self.service.name} ended early with exit code {code}{self.last_words()}")
+
+
+async def run(edition: Edition, port: int, database: Path) -> None:
+    """Run the edition with its public service on port until SIGINT or SIGTERM; port 0 picks a free one.
+
+    Raises:
+      ShopFailed: the port is taken, a process ended early or did not answer within `START_TIMEOUT`.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    with reserved_ports(port, len(edition.services)) as reserved:
+        ports = tuple(reserved)
+    children: list[_Child] = []
+    with tempfile.TemporaryDirectory(prefix="shop-") as messages:
+        try:
+            await _start(edition, ports, database, Path(messages), children)
+            await _until(stop, children, f"shop: {edition.name} edition")
+        finally:
+            await asyncio.gather(*(_end(child) for child in children))
+
+
+@contextmanager
+def reserved_ports(first: int, count: int) -> Iterator[list[int]]:
+    """Find count free ports, all bound at once so that they differ; 0 lets the kernel choose the first too.
+
+    Raises:
+      ShopFailed: the given port is in use.
+    """
+    with ExitStack() as stack:
+        ports = []
+        for wanted in (first, *[0] * (count - 1)):
+            bound = stack.enter_context(socket.socket())
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                bound.bind((HOST, wanted))
+            except OSError as error:
+                raise ShopFailed(f"cannot listen on {HOST}:{wanted}: {os.strerror(error.errno or 0)}") from error
+            ports.append(bound.getsockname()[1])
+        yield ports
+
+
+def _environment(edition: Edition, ports: Sequence[int], database: Path) -> Mapping[str, str]:
+    addresses = {
+        f"SHOP_{service.name.upper()}_URL": f"http://{HOST}:{port}"
+        for service, port in zip(edition.services, ports, strict=True)
+    }
+    return {**os.environ, **addresses, "SHOP_DATABASE": str(database.resolve())}
+
+
+async def _start(
+    edition: Edition, ports: Sequence[int], database: Path, messages: Path, children: list[_Child]
+) -> None:
+    """Start every service, adding it to children at once, and return when stopped or all answer."""
+    environment = _environment(edition, ports, database)
+    for service, port in zip(edition.services, ports, strict=True):
+        path = messages / f"{service.name}.stderr"
+        with path.open("wb") as stderr:
+            process = await asyncio.create_subprocess_exec(
+                *service.command(port),
+                cwd=ROOT,
+                env=environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stderr,
+            )
+        children.append(_Child(service, port, process, path))
+
+
+async def _until(stop: asyncio.Event, children: Sequence[_Child], title: str) -> None:
+    """Say when all children answer, then wait for stop.
+
+    Raises:
+      ShopFailed: a child ended first, or one did not answer in time.
+    """
+    stopped = asyncio.ensure_future(stop.wait())
+    ended = [asyncio.ensure_future(child.process.wait()) for child in children]
+    answers = asyncio.ensure_future(_all_healthy(children))
+    try:
+        await asyncio.wait([stopped, answers, *ended], return_when=asyncio.FIRST_COMPLETED)
+        if answers.done() and not stop.is_set():
+            answers.result()
+            print(f"{title} listening on http://{HOST}:{children[0].port}", flush=True)
+            await asyncio.wait([stopped, *ended], return_when=asyncio.FIRST_COMPLETED)
+        if not stop.is_set():
+            raise next(child for child in children if child.process.returncode is not None).died()
+    finally:
+        for task in (stopped, answers, *ended):
+            task.cancel()
+        await asyncio.gather(stopped, answers, *ended, return_exceptions=True)
+
+
+async def _all_healthy(children: Sequence[_Child]) -> None:
+    try:
+        async with asyncio.timeout(START_TIMEOUT):
+            await asyncio.gather(*(_healthy(child.port) for child in children))
+    except TimeoutError:
+        raise ShopFailed(f"not every service answered /health within {START_TIMEOUT:.0f} s") from None
+
+
+async def _healthy(port: int) -> None:
+    """Ask for /health until the answer is 200."""
+    while not await _answers(port):  # noqa: ASYNC110 - no event tells what another process does
+        await asyncio.sleep(0.05)
+
+
+async def _answers(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection(HOST, port)
+    except OSError:
+        return False
+    try:
+        writer.write(f"GET /health HTTP/1.1\r\nhost: {HOST}:{port}\r\nconnection: close\r\n\r\n".encode())
+        return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+    except OSError:
+        return False
+    finally:
+        writer.close()
+
+
+async def _end(child: _Child) -> None:
+    """End one process: ask, wait `STOP_TIMEOUT`, kill."""
+    if child.process.returncode is not None:
+        return
+    child.process.terminate()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await child.process.wait()
+    except TimeoutError:
+        child.process.kill()
+        await child.process.wait()

@@ -1,0 +1,75 @@
+"""The launcher says in one line what went wrong, and leaves nothing running."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from examples.shop.launcher import EDITIONS, ROOT, STAND_INS, Edition, Service, ShopFailed, run
+from tests.shop.running import launch
+
+STAND_INS_ALONE = (
+    "import asyncio, pathlib; from examples.shop.launcher import STAND_INS, Edition, run;"
+    "asyncio.run(run(Edition('stand-ins', STAND_INS), 0, pathlib.Path('unused')))"
+)
+
+
+def test_port_in_use(data_set: Path) -> None:
+    """A port that somebody else has is one clear line and exit code 3."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        command = ["-m", "examples.shop", "slow", "--port", str(port), "--database", str(data_set)]
+        ended = subprocess.run(
+            [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+        )
+    assert ended.returncode == 3
+    assert ended.stdout == ""
+    assert ended.stderr == f"shop: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+
+
+def test_unwritable_database(tmp_path: Path) -> None:
+    """A database that cannot be made is one clear line and exit code 3."""
+    (tmp_path / "file").touch()
+    command = [
+        "-m",
+        "examples.shop",
+        "slow",
+        "--port",
+        "0",
+        "--database",
+        str(tmp_path / "file" / "shop.sqlite"),
+    ]
+    ended = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ended.returncode == 3
+    assert ended.stderr.splitlines()[-1].startswith("shop: cannot make the data set")
+    assert "Traceback" not in ended.stderr
+
+
+def test_child_that_dies(tmp_path: Path) -> None:
+    """A service that cannot start is named, with its last words, and the others are ended."""
+    broken = Service("broken", "examples.shop.nowhere:app", recorded=False)
+    edition = Edition("broken", (*STAND_INS, broken))
+    with pytest.raises(ShopFailed, match="broken ended early with exit code") as caught:
+        asyncio.run(run(edition, 0, tmp_path / "unused"))
+    assert "examples.shop.nowhere" in str(caught.value)
+
+
+def test_stop() -> None:
+    """SIGTERM ends every process, and the exit code is 0."""
+    launched = launch(["-c", STAND_INS_ALONE])
+    address = urlsplit(launched.url)
+    assert launched.stop() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address.hostname, address.port))
+
+
+def test_first_service_is_public() -> None:
+    """The given port is the storefront's in every edition."""
+    assert {edition.services[0].name for edition in EDITIONS.values()} == {"storefront"}

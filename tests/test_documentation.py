@@ -1,0 +1,98 @@
+"""What the documentation shows is so: code runs, commands and options exist, links lead somewhere."""
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from hasten.cli import app
+from hasten.load import Plan
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(language: str) -> Iterator[Any]:
+    """Yield each code block in `language` as a test's parameter, with the page and line it stands at."""
+    for page in PAGES:
+        text = page.read_text()
+        for block in BLOCK.finditer(text):
+            if block[1] == language:
+                line = text.count("\n", 0, block.start()) + 1
+                yield pytest.param(block[2], id=f"{name_of(page)}:{line}")
+
+
+def hasten_commands() -> Iterator[Any]:
+    """Yield the arguments of each `$ hasten ...` line."""
+    for parameter in blocks("console"):
+        (text,) = parameter.values
+        for line in text.splitlines():
+            if line.startswith("$ hasten "):
+                yield pytest.param(shlex.split(line)[2:], id=f"{parameter.id} {line[2:]}")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every link to a page of this project names one that exists."""
+    targets = [target for target in LINK.findall(page.read_text()) if "://" not in target]
+    missing = [target for target in targets if not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("source", list(blocks("python")))
+def test_python_blocks_run(source: str) -> None:
+    """Every Python block that is a whole program runs as it stands; a fragment at least parses."""
+    tree = ast.parse(source)
+    if any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body) and "hasten" in source:
+        exec(compile(tree, "block", "exec"), {"__name__": "block"})
+
+
+@pytest.mark.parametrize("source", list(blocks("toml")))
+def test_plans_are_valid(source: str, tmp_path: Path) -> None:
+    """Every TOML block with requests is a plan that can be run as it stands, but for the server's address."""
+    if "[[request]]" in source:
+        (tmp_path / "plan.toml").write_text(source)
+        Plan.from_file(tmp_path / "plan.toml", target="http://127.0.0.1")
+
+
+@pytest.mark.parametrize("arguments", list(hasten_commands()))
+def test_commands_exist(arguments: list[str]) -> None:
+    """Every command line of hasten names a verb and options that exist."""
+    command: Any = get_command(app)
+    assert arguments[0] in command.commands, arguments[0]
+    known = {name for parameter in command.commands[arguments[0]].params for name in parameter.opts}
+    assert {argument for argument in arguments[1:] if argument.startswith("--")} <= known
+
+
+def test_command_reference_is_complete() -> None:
+    """The reference of the command line names every verb, option and variable."""
+    text = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    command: Any = get_command(app)
+    for verb, details in command.commands.items():
+        assert f"## hasten {verb}" in text
+        section = text.split(f"## hasten {verb}\n")[1].split("\n## ")[0]
+        for parameter in details.params:
+            if parameter.param_type_name == "option" and parameter.name != "help":
+                missing = [word for word in (*parameter.opts, parameter.envvar) if f"`{word}" not in section]
+                assert not missing, f"{verb}: {missing}"
+
+
+def test_promises_name_tests_that_exist() -> None:
+    """Every test that docs/promises.md gives as proof exists."""
+    named = TEST.findall((ROOT / "docs" / "promises.md").read_text())
+    assert named
+    for file, function in named:
+        assert (ROOT / file).exists(), file
+        assert f"def {function}(" in (ROOT / file).read_text(), f"{file}::{function}"

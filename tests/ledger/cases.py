@@ -213,6 +213,10 @@ def spin(seconds: float) -> int:
     return count
 
 
+def hold() -> None:
+    time.sleep(0.1)
+
+
 def add_holds(app: FastAPI) -> None:
     @app.get("/blocking")
     async def blocking() -> int:
@@ -225,11 +229,11 @@ def add_holds(app: FastAPI) -> None:
 
     @app.get("/both")
     async def both() -> int:
-        time.sleep(0.04)
-        return spin(0.04)
+        time.sleep(0.1)
+        return spin(0.1)
 
     @app.get("/callback")
     async def callback() -> int:
-        asyncio.get_running_loop().call_later(0.01, time.sleep, 0.08)
+        asyncio.get_running_loop().call_later(0.01, hold)
         await answer(0.02)
         return 1

@@ -29,7 +29,7 @@ def install(
     Args:
       app: The ASGI 3 app.
       service: Name of the service in its accounts; empty for none.
-      sample_every: One request in this many is recorded, at random; 1 records every request.
+      sample_every: One request in this many is recorded, at random, ten a second at most; 1 records every request.
       detail: Record library calls with their arguments and sample every step (`hasten doctor`'s mode).
       listeners: Called with each `Account` on the loop's thread; must be quick.
     """

@@ -20,7 +20,10 @@ from hasten.ledger._threads import ThreadTimer
 from hasten.ledger._watchdog import Watchdog
 
 Listener = Callable[[Account], None]
-_CALM = 0.1
+_CALM = 0.2
+"""Seconds between the watchdog's looks in calm times."""
+_SHORTEST_GAP = 0.1
+"""Seconds between two recorded requests when not every one is: a record beside a busy service's code costs 0.1 ms."""
 _logger = logging.getLogger("hasten.ledger")
 
 
@@ -46,12 +49,16 @@ class Ledger:
 
     Args:
       service: Name of the service in its accounts.
-      sample_every: One request in this many is recorded, at random.
+      sample_every: One request in this many is recorded, at random, ten a second at most; 1 records every request.
       detail: For `hasten doctor`: the watchdog looks at every recorded step, not only at long ones, and library calls
         are recorded with their arguments.
       hold_threshold: Seconds from which on a step or callback counts as holding the loop.
       listeners: Called with each account, on the loop's thread; must be quick and must not raise.
       random_source: Chooses the samples.
+
+    Attributes:
+      on: Whether it records; False after a failure.
+      knows_roots: Whether the tasks of every attached loop's server have been recognised.
     """
 
     def __init__(
@@ -66,6 +73,7 @@ class Ledger:
     ) -> None:
         self.hold_threshold = hold_threshold
         self.on = True
+        self.knows_roots = False
         self.sites = SiteTable()
         self.listeners: list[Listener] = []
         self._random = random_source or random.Random()
@@ -78,36 +86,50 @@ class Ledger:
         """Set what a loop that is attached from now on records, and add listeners."""
         self.service = service
         self.detail = detail
-        self.sample_interval = self.hold_threshold / 2
+        self.sample_interval = self.hold_threshold
         self.listeners.extend(listeners)
         self._sample_every = sample_every
         self._accountant = Accountant(service, self.sites)
 
-    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to account on `loop`; call on its thread. Does nothing when attached already or turned off."""
-        if loop in self._attached or not self.on:
-            return
-        try:
-            self._forget_closed_loops()
-            if not self._attached:
-                self._threads.install()
-            state = LoopState(self.sites, self.hold_threshold)
-            factory = Factory(self, state, loop.get_task_factory())
-            watchdog = Watchdog(
-                loop,
-                state,
-                interval=self.sample_interval,
-                calm=self.sample_interval if self.detail else _CALM,
-                oldest=0.0 if self.detail else self.hold_threshold / 2,
-                check=lambda: self._check_factory(loop),
-            )
-            collections = CollectionTimer(state.pauses)
-            self._attached[loop] = AttachedLoop(state, factory, watchdog, collections)
-            loop.set_task_factory(factory.make)
-            collections.install()
-            watchdog.start()
-        except Exception as error:
-            self.fail(error)
+    def attach(self, loop: asyncio.AbstractEventLoop) -> AttachedLoop | None:
+        """Begin to account on `loop`, unless it is attached already; call on its thread.
+
+        Returns None when the ledger is off.
+        """
+        attached = self._attached.get(loop)
+        if attached is None and self.on:
+            try:
+                attached = self._attach(loop)
+            except Exception as error:
+                self.fail(error)
+        return attached
+
+    def _attach(self, loop: asyncio.AbstractEventLoop) -> AttachedLoop:
+        for closed in [other for other in self._attached if other.is_closed()]:
+            self.detach(closed)
+        if not self._attached:
+            self._threads.install()
+        state = LoopState(self.sites, self.hold_threshold)
+        factory = Factory(self, state, loop.get_task_factory())
+        watchdog = Watchdog(
+            loop,
+            state,
+            interval=self.sample_interval,
+            calm=self.sample_interval if self.detail else _CALM,
+            oldest=0.0 if self.detail else self.hold_threshold / 2,
+            check=lambda: self._check_factory(loop),
+        )
+        collections = CollectionTimer(state.pauses)
+        attached = self._attached[loop] = AttachedLoop(state, factory, watchdog, collections)
+        self.knows_roots = False
+        loop.set_task_factory(factory.make)
+        collections.install()
+        watchdog.start()
+        return attached
+
+    def met_roots(self) -> None:
+        """Note that a loop's factory has recognised its server's tasks."""
+        self.knows_roots = all(attached.factory.knows_roots for attached in self._attached.values())
 
     def detach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Put everything on `loop` back as it was; does nothing when not attached."""
@@ -127,11 +149,15 @@ class Ledger:
         return self._statistics.snapshot()
 
     def next_sample(self) -> int:
-        """Return after how many requests the next one is recorded, at least 1.
+        """Return after how many requests the next one may be recorded, at least 1.
 
         Uniform up to 2n - 1, mean n: a fixed step would lock on to periodic traffic.
         """
         return self._random.randrange(1, 2 * self._sample_every) if self._sample_every > 1 else 1
+
+    def shortest_gap(self) -> float:
+        """Return the seconds that must lie between two recorded requests of a loop."""
+        return _SHORTEST_GAP if self._sample_every > 1 else 0.0
 
     def loop(self, loop: asyncio.AbstractEventLoop) -> AttachedLoop | None:
         """Return what is in place on `loop`."""
@@ -180,8 +206,4 @@ class Ledger:
         loop.create_task(probe()).add_done_callback(asyncio.Task.result)
         if not attached.factory.probed:
             self._turn_off("the app has set a task factory of its own")
-            self.detach(loop)
-
-    def _forget_closed_loops(self) -> None:
-        for loop in [loop for loop in self._attached if loop.is_closed()]:
             self.detach(loop)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import threading
 from typing import Any
 
@@ -10,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 import hasten
-from hasten.ledger import Account, Ledger
+from hasten.ledger import Account, Ledger, _factory
 from hasten.ledger._accountant import Accountant
 from hasten.ledger._sites import SiteTable
 from tests.ledger.cases import make_app
@@ -283,3 +284,26 @@ def test_an_app_that_installs_the_ledger_itself_can_be_recorded(loop_factory: Lo
 
     assert [account.endpoint for account in served.accounts] == ["GET /items/{item}"]
     assert own == served.accounts
+
+
+def test_sampling_is_capped_in_time(loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One request in n is recorded at random, ten a second at most, however many there are."""
+    now = 100.0
+
+    async def count(requests: int, seconds: float) -> int:
+        nonlocal now
+        ledger = Ledger(sample_every=20, random_source=random.Random(1))
+        loop = asyncio.get_running_loop()
+        attached = ledger.attach(loop)
+        assert attached is not None
+        monkeypatch.setattr(_factory, "monotonic", lambda: now)
+        taken = 0
+        for _ in range(requests):
+            now += seconds / requests
+            taken += attached.factory.sample()
+        ledger.detach(loop)
+        return taken
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert 40 <= runner.run(count(1000, seconds=1000.0)) <= 60
+        assert 80 <= runner.run(count(100_000, seconds=10.0)) <= 100

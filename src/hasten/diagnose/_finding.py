@@ -20,8 +20,9 @@ class Prediction(msgspec.Struct, frozen=True):
     """What a replay of the recorded accounts says about an endpoint after the fix. An estimate.
 
     Attributes:
-      p50_before: Median seconds of an identity replay, so that both sides carry the same model error.
-      p50_after: Median seconds after the fix.
+      p50_before: Recorded median seconds.
+      p50_after: Median seconds after the fix: the recorded one times the ratio of the replays with and without it, so
+        that what the replay leaves out weighs on both alike; at most the recorded one.
       p99_after_low: Lower end of the range for the 99th percentile, seconds.
       p99_after_high: Upper end.
     """

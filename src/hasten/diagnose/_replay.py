@@ -80,12 +80,13 @@ class Replay:
         if not before:
             return None
         after = sorted(self.responses(endpoint, fix))
-        identity_p99 = quantiles(before, (0.99,))[0]
+        identity_p50, identity_p99 = quantiles(before, (0.5, 0.99))
         missed = endpoint.p99 / identity_p99 if identity_p99 > 0 else 1.0
+        gained = quantiles(after, (0.5,))[0] / identity_p50 if identity_p50 > 0 else 1.0
         low, high = quantile_interval(after, 0.99)
         return Prediction(
-            p50_before=quantiles(before, (0.5,))[0],
-            p50_after=quantiles(after, (0.5,))[0],
+            p50_before=endpoint.p50,
+            p50_after=endpoint.p50 * min(1.0, gained),
             p99_after_low=min(low, low * missed),
             p99_after_high=max(high, high * missed),
         )

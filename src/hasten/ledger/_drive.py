@@ -60,6 +60,7 @@ def _steps(
         except BaseException as error:
             ended = monotonic()
             state.current, state.step_started, state.last_end = outer, outer_started, ended
+            state.ran += ended - started
             write((task.waiting_since, started, ended, state.busy_since, task.site, task.waker))
             task.ended = task.waiting_since = ended
             _step_over(task, request, state, ledger, ended - started)
@@ -68,6 +69,7 @@ def _steps(
             raise
         ended = monotonic()
         state.current, state.step_started, state.last_end = outer, outer_started, ended
+        state.ran += ended - started
         write((task.waiting_since, started, ended, state.busy_since, task.site, task.waker))
         task.waiting_since = ended
         if request.completed or ended - started > LONG_STEP or len(request.tasks) > 1:

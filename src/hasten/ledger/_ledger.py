@@ -20,7 +20,7 @@ from hasten.ledger._threads import ThreadTimer
 from hasten.ledger._watchdog import Watchdog
 
 Listener = Callable[[Account], None]
-_CALM = 0.2
+_CALM, _CALM_IN_DETAIL = 0.2, 0.05
 """Seconds between the watchdog's looks in calm times."""
 _SHORTEST_GAP = 0.1
 """Seconds between two recorded requests when not every one is: a record beside a busy service's code costs 0.1 ms."""
@@ -115,7 +115,7 @@ class Ledger:
             loop,
             state,
             interval=self.sample_interval,
-            calm=self.sample_interval if self.detail else _CALM,
+            calm=_CALM_IN_DETAIL if self.detail else _CALM,
             oldest=0.0 if self.detail else self.hold_threshold / 2,
             check=lambda: self._check_factory(loop),
         )

@@ -14,7 +14,7 @@ IDLE_GAP = 0.002
 
 Callbacks and unrecorded tasks run in such gaps, so it must not be short; that a wait ends by chance within 2 ms after
 a hold that did not delay it is rare enough."""
-MARK_AGE = 0.001
+MARK_AGE = 0.004
 """The thread's clocks are read when a step begins and their last reading is older than this (seconds): 2.7 µs each."""
 LONG_STEP = 0.004
 """A step this long (seconds) is split into computing, blocking and preempted by the thread's clocks."""
@@ -54,12 +54,13 @@ class LoopState:
       busy_since: When the loop last came back from idling, as far as recorded steps tell.
       holds: The last 256 holds, oldest first.
       mark: When the thread's clocks were last read.
+      ran: Seconds of the recorded steps since then.
       pauses: The last 256 garbage collections of 0.5 ms or more.
     """
 
     __slots__ = (
         "_mark_cpu", "_mark_delay", "_schedstat", "busy_since", "current", "hold_threshold", "holds", "last_end",
-        "mark", "pauses", "sites", "step_started", "thread",
+        "mark", "pauses", "ran", "sites", "step_started", "thread",
     )  # fmt: skip
 
     def __init__(self, sites: SiteTable, hold_threshold: float) -> None:
@@ -73,6 +74,7 @@ class LoopState:
         self.holds: deque[Hold] = deque(maxlen=256)
         self.pauses: deque[Pause] = deque(maxlen=256)
         self.mark = 0.0
+        self.ran = 0.0
         self._mark_cpu = 0.0
         self._mark_delay = 0.0
         self._schedstat = _open_schedstat()
@@ -91,6 +93,7 @@ class LoopState:
     def read_clocks(self, now: float) -> None:
         """Read the thread's CPU clock and run-queue delay at `now`, before a step that may turn out long."""
         self.mark = now
+        self.ran = 0.0
         self._mark_cpu = thread_time()
         self._mark_delay = self.delay()
 
@@ -98,9 +101,8 @@ class LoopState:
         """Split the step of `task` that has just ended by the thread's clocks; note it as a hold when it is one."""
         ended = self.last_end
         started = ended - seconds
-        late = monotonic() - ended
-        cpu = thread_time() - late
-        before = self._mark_cpu + min(started - self.mark, cpu - self._mark_cpu)
+        cpu = thread_time() - (monotonic() - ended)
+        before = min(self._mark_cpu + self.ran - seconds, cpu)  # the recorded steps since the mark used the CPU
         step = len(task.steps) // STRIDE - 1
         delay = self.delay()
         task.stalls.append(Stall(step, before, cpu, self._mark_delay, delay))

@@ -186,8 +186,5 @@ def _facts(finding: Finding, diagnosis: Diagnosis, base: Path) -> Iterator[tuple
     yield "hurts", words.harm(finding, diagnosis)
     yield "proof", finding.proof
     yield "fix", finding.fix
-    prediction = finding.prediction
-    if prediction is not None:
-        before, after = format_duration(prediction.p50_before), format_duration(prediction.p50_after)
-        p99 = words.p99_range(prediction)
-        yield "then", f"p50 {before} -> {after} after the fix (estimate; p99 {p99})"
+    if finding.prediction is not None:
+        yield "then", words.outcome(finding.prediction)

@@ -25,6 +25,8 @@ KIND_WORDS = {
 }
 """Each kind of time in words that need no manual."""
 
+_SAME = 0.98  # a median that falls by less than 2 % is shown as staying
+
 
 def place(file: str, line: int, base: Path) -> str:
     """Return `file:line`, relative to `base` if below it; an installed package's from its own folder on."""
@@ -182,3 +184,12 @@ def next_step(report: Report, base: Path) -> str:
         return "nothing found worth a fix at this load; raise the plan's rate and run hasten doctor again"
     worst = findings[0]
     return f"fix {worst.code} at {place(worst.file, worst.line, base)}, then run hasten doctor again"
+
+
+def outcome(prediction: Prediction) -> str:
+    """Return what the fix is predicted to do, as one line."""
+    before, after = format_duration(prediction.p50_before), format_duration(prediction.p50_after)
+    estimate = f"(estimate; p99 {p99_range(prediction)})"
+    if prediction.p50_after > _SAME * prediction.p50_before:
+        return f"p50 stays near {before} {estimate}: who gains is whom it keeps waiting"
+    return f"p50 {before} -> {after} after the fix {estimate}"

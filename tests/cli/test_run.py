@@ -26,10 +26,17 @@ async def item(item: int) -> int:
     await asyncio.sleep(0.05)
     return item
 """
-FAILS = "from contextlib import asynccontextmanager\nfrom fastapi import FastAPI\n\n" + (
-    "@asynccontextmanager\nasync def lifespan(app):\n    raise RuntimeError('no database')\n    yield\n\n"
-    "app = FastAPI(lifespan=lifespan)\n"
-)
+FAILS = """
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+
+@asynccontextmanager
+async def lifespan(app):
+    raise RuntimeError("no database")
+    yield
+
+app = FastAPI(lifespan=lifespan)
+"""
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The ledger under servers that a team starts itself: plain uvicorn, gunicorn's uvicorn worker, granian."""
 
+import contextlib
 import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -48,10 +47,9 @@ SERVERS = {
     "gunicorn": ("gunicorn", "shop:app", "-k", "uvicorn_worker.UvicornWorker", "--bind", "127.0.0.1:{port}"),
     "granian": ("granian", "--interface", "asgi", "--host", "127.0.0.1", "--port", "{port}", "shop:app"),
 }
-LISTENING = re.compile("running on|Listening at")
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(command: tuple[str, ...], folder: Path) -> Iterator[str]:
     """Run a server's command until the block ends; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -61,23 +59,27 @@ def serving(command: tuple[str, ...], folder: Path) -> Iterator[str]:
         [sys.executable, "-m", *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         text=True,
     ) as process:
         try:
-            assert process.stdout is not None
-            said = []
-            for line in process.stdout:
-                said.append(line)
-                if LISTENING.search(line):
-                    break
-            else:
-                pytest.fail("".join(said))
+            _wait_for(port, process)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=20)
+
+
+def _wait_for(port: int, process: "subprocess.Popen[str]") -> None:
+    """Return when the port accepts connections: granian says that it listens before it does."""
+    for _ in range(400):
+        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), timeout=10):
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+            break
+    pytest.fail(f"no connection on port {port}")
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -59,7 +59,8 @@ class TaskRecord:
       stalls: The thread's clocks around its long steps.
       samples: What the watchdog saw during its steps.
       site: Coded site of the last suspension.
-      anchor: Innermost user coroutine (else the framework's) at that suspension; the next walk starts there.
+      anchor, base: Innermost (else the framework's) and outermost user coroutine at that suspension; the next walk
+        starts at the first of them that is still suspended.
       called: The library coroutine (or future) awaited there: a new object is a new call.
       new_call: Set when the suspension began a new call.
       future: What the task is suspended on, while nobody has completed it.
@@ -67,7 +68,7 @@ class TaskRecord:
     """
 
     __slots__ = (
-        "anchor", "called", "coroutine", "created", "driven", "ended", "future", "new_call", "number", "parent",
+        "anchor", "base", "called", "coroutine", "created", "driven", "ended", "future", "new_call", "number", "parent",
         "samples", "site", "stalls", "steps", "waiting_since", "waker",
     )  # fmt: skip
 
@@ -83,7 +84,7 @@ class TaskRecord:
         self.site = START
         self.new_call = False
         self.waker = NOBODY
-        self.anchor = self.called = self.future = self.driven = None  # type: Any
+        self.anchor = self.base = self.called = self.future = self.driven = None  # type: Any
 
 
 class RequestRecord:

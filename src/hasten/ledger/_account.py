@@ -95,8 +95,7 @@ class Account(msgspec.Struct, frozen=True, array_like=True, gc=False):
       lines: Seconds by kind and site, largest first; their sum is `wall` plus `unread`.
       timeline: The critical path in order as (index into lines, seconds) from `started`; sums to `wall`.
       calls: Awaited library calls in order; empty unless every request is recorded.
-      samples: Stacks the watchdog saw while this request's own code held the loop, as (site, times seen);
-        `Ledger.sample_interval` seconds stand behind each.
+      samples: What the watchdog saw while this request's own code held the loop, as (site, times seen).
     """
 
     service: str

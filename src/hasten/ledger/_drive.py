@@ -43,10 +43,8 @@ def _steps(
             state.busy_since = started
         if started - state.mark > MARK_AGE:
             state.read_clocks(started)
-        outer, outer_started = (
-            state.current,
-            state.step_started,
-        )  # of another task when this one starts eagerly in it
+        # Not None when this task starts eagerly, within another's step.
+        outer, outer_started = state.current, state.step_started
         state.current, state.step_started = task, started
         request.running = task.number
         if len(request.tasks) > 1:
@@ -57,6 +55,7 @@ def _steps(
             else:
                 error, thrown = thrown, None
                 awaited = coroutine.throw(error)
+                del error  # its traceback holds this frame
         except BaseException as error:
             ended = monotonic()
             state.current, state.step_started, state.last_end = outer, outer_started, ended
@@ -95,6 +94,7 @@ def _step_over(task: TaskRecord, request: RequestRecord, state: LoopState, ledge
         if request.completed or (task.ended and task.number == 0):
             ledger.close(request, state)
     except Exception as error:
+        request.close()
         ledger.fail(error)
 
 
@@ -111,6 +111,7 @@ def _suspend(task: TaskRecord, request: RequestRecord, state: LoopState, ledger:
         else:
             task.site = ~site if site > OWN else site
     except Exception as error:
+        request.close()
         ledger.fail(error)
 
 

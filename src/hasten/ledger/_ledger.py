@@ -86,7 +86,6 @@ class Ledger:
         """Set what a loop that is attached from now on records, and add listeners."""
         self.service = service
         self.detail = detail
-        self.sample_interval = self.hold_threshold
         self.listeners.extend(listeners)
         self._sample_every = sample_every
         self._accountant = Accountant(service, self.sites)
@@ -114,7 +113,7 @@ class Ledger:
         watchdog = Watchdog(
             loop,
             state,
-            interval=self.sample_interval,
+            interval=self.hold_threshold,
             calm=_CALM_IN_DETAIL if self.detail else _CALM,
             oldest=0.0 if self.detail else self.hold_threshold / 2,
             check=lambda: self._check_factory(loop),
@@ -189,6 +188,8 @@ class Ledger:
     def _turn_off(self, reason: str, error: BaseException | None = None) -> None:
         if self.on:
             self.on = False
+            for attached in self._attached.values():
+                attached.watchdog.stop()
             _logger.warning("the ledger is off: %s; requests are served without it", reason, exc_info=error)
 
     def _check_factory(self, loop: asyncio.AbstractEventLoop) -> None:

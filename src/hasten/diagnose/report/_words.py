@@ -191,5 +191,5 @@ def outcome(prediction: Prediction) -> str:
     before, after = format_duration(prediction.p50_before), format_duration(prediction.p50_after)
     estimate = f"(estimate; p99 {p99_range(prediction)})"
     if prediction.p50_after > _SAME * prediction.p50_before:
-        return f"p50 stays near {before} {estimate}: who gains is whom it keeps waiting"
+        return f"p50 stays near {before} {estimate}; the requests it keeps waiting gain"
     return f"p50 {before} -> {after} after the fix {estimate}"

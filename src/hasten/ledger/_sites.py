@@ -35,6 +35,7 @@ _IDLE = frozenset(
     }
 )
 _MOST_LEVELS = 128
+_MOST_SITES = 20_000  # code that is generated again and again must not fill the memory
 _IDENTITY_LEVELS = 4
 _MOST_IDENTITY = 256
 # Awaitables that hide what they wait for; gc.get_referents is the only way through (3.11 to 3.14).
@@ -273,6 +274,8 @@ class SiteTable:
         return f"{package}.{code.co_qualname}" if package else code.co_qualname
 
     def _add(self, key: tuple[int, int, int, int], site: Site, keep: tuple[object, ...]) -> int:
+        if len(self.sites) >= _MOST_SITES:
+            return OWN
         self._keep.append(keep)
         self.sites.append(site)
         index = self._index[key] = len(self.sites) - 1

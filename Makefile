@@ -26,7 +26,7 @@ test: setup
 	BIN=$(BIN) scripts/test
 
 soak: setup
-	BIN=$(BIN) scripts/test -m soak
+	BIN=$(BIN) scripts/test -m soak -s
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis demo-report.html

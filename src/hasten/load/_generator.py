@@ -7,8 +7,8 @@ latency counts from the intended time, so a server that stalls is charged for ev
 come meanwhile: no coordinated omission (Gil Tene, wrk2).
 
 Measured at 10,000 requests/s against a server that answers at once, each pinned to one of two cores, three runs of 8 s:
-own lateness p50 18-26 µs, p99 0.11-0.21 ms; 48-59 µs of CPU a request, most of it the kernel's and uvloop's (a bare loop
-without kinds, time-outs and histograms took four fifths of it).
+own lateness p50 18-26 µs, p99 0.11-0.21 ms; 48-59 µs of CPU a request, most of it the kernel's and uvloop's (a bare
+loop without kinds, time-outs and histograms took four fifths of it).
 """
 
 import asyncio

@@ -56,7 +56,7 @@ async def serving(app: Any, *, http: str = "httptools", **options: Any) -> Async
 @contextlib.asynccontextmanager
 async def uvicorn_serving(app: Any, *, http: str = "httptools") -> AsyncIterator[int]:
     """Serve `app` on a free port of 127.0.0.1 and yield the port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="critical", interface="asgi3"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http=http, log_level="critical"))
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     task = asyncio.create_task(server._serve(None))
     while not server.started:

@@ -96,3 +96,33 @@ def test_requests_are_recorded(server: str, tmp_path: Path) -> None:
     assert threads.startswith("GET /threads/{item} 200 True ")
     assert "waiting" in items
     assert "thread" in threads
+
+
+PLAIN = """
+import hasten
+
+
+async def plain(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"plain"})
+
+
+def note(account):
+    with open("accounts.txt", "a") as file:
+        file.write(account.endpoint)
+
+
+app = hasten.install(plain, sample_every=1, listeners=[note])
+"""
+
+
+@pytest.mark.parametrize("server", ["uvicorn", "granian"])
+def test_a_plain_app_is_taken_for_asgi_3(server: str, tmp_path: Path) -> None:
+    """A server that guesses the interface serves the wrapped app, and its requests are recorded."""
+    (tmp_path / "shop.py").write_text(PLAIN)
+
+    with serving(SERVERS[server], tmp_path) as url:
+        assert urllib.request.urlopen(f"{url}/here", timeout=20).read() == b"plain"
+
+    assert (tmp_path / "accounts.txt").read_text() == "GET /here"

@@ -59,6 +59,19 @@ class LedgerLayer:
             REQUEST.reset(token)
 
 
+class LedgerApp:
+    """A whole app with the ledger's layer; `async`, since servers tell ASGI 3 from 2 by that (uvicorn's `auto`)."""
+
+    def __init__(self, app: "Callable[..., Awaitable[None]]", ledger: "Ledger") -> None:
+        self.app = app
+        self.ledger = ledger
+        self._layer = LedgerLayer(app, ledger)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the app for one connection."""
+        await self._layer(scope, receive, send)
+
+
 def _completing(request: RequestRecord, send: Any) -> Any:
     """Return a `send` that notes the status and the moment at which the last byte was handed over."""
 

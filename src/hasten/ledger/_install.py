@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from hasten.ledger._asgi import LedgerLayer
+from hasten.ledger._asgi import LedgerApp, LedgerLayer
 from hasten.ledger._ledger import Ledger, Listener
 
 App = TypeVar("App")
@@ -42,7 +42,7 @@ def install(
     if starlette is not None and isinstance(app, starlette.Starlette):
         _install_starlette(app, ledger)
         return app
-    layer: Any = LedgerLayer(app, ledger)  # type: ignore[arg-type]
+    layer: Any = LedgerApp(app, ledger)  # type: ignore[arg-type]
     return layer  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,53 @@
+"""Records of what happened, handed to hooks: the monitor turns them into metrics, a test into assertions.
+
+A hook is any callable that takes the record; it is called in the loop's thread and must return within microseconds.
+Whoever emits builds the record only when a hook is there. A hook that raises harms nobody: the error goes to the
+loop's exception handler.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+Side = Literal["client", "server"]
+Attempt = Literal["first", "retry", "hedge", "transparent"]
+"""Why a call was sent: for itself, again after a failure, beside a slow one, or again because the server said that
+it never looked at it (REFUSED_STREAM, GOAWAY)."""
+
+
+class CallStarted(msgspec.Struct, frozen=True, gc=False):
+    """A gRPC attempt was sent (client), or a handler starts (server).
+
+    Attributes:
+      method: Full name, `/package.Service/Method`.
+      peer: Address of the other side, `ipv4:127.0.0.1:50051`.
+    """
+
+    side: Side
+    method: str
+    peer: str
+    attempt: Attempt
+
+
+class CallFinished(msgspec.Struct, frozen=True, gc=False):
+    """A gRPC attempt ended, whatever way.
+
+    Attributes:
+      code: Name of the status code: `OK`, `DEADLINE_EXCEEDED`.
+      seconds: From `CallStarted` to the end.
+      sent_bytes, received_bytes: Serialised messages, without framing, after compression.
+    """
+
+    side: Side
+    method: str
+    peer: str
+    attempt: Attempt
+    code: str
+    seconds: float
+    sent_bytes: int
+    received_bytes: int
+
+
+CallSignal = CallStarted | CallFinished
+CallHook = Callable[[CallSignal], None]

@@ -1,0 +1,1 @@
+"""Deadlines, retry budgets and hedging: small, allocation-free, without I/O."""

@@ -1,0 +1,1 @@
+"""gRPC between services on our own HTTP/2 transport, behind grpc.aio's abstract classes."""

@@ -1,0 +1,1 @@
+"""The calling side: channels, calls, name resolution, balancing and retries."""

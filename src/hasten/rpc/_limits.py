@@ -30,8 +30,8 @@ class Limits:
         (grpc-core's soft limit).
       header_list_hard_bytes: Size above which the connection ends (grpc-core's absolute limit).
       header_cache_entries, header_cache_block_bytes: Header blocks remembered per connection, and the largest of them.
-      missed_header_bytes_per_second: Header bytes a second that are not found in the cache and must be decoded; a
-        peer that sends more is read more slowly. Huffman costs 0.5 µs a byte, so this bounds it to an eighth of a core.
+      decoded_header_bytes_per_second: Header bytes a second that need Huffman decoding or a dynamic table; a peer that
+        sends more is read more slowly. They cost 0.5 µs each, so this bounds them to an eighth of a core.
       continuation_frames: CONTINUATION frames of one header block (nghttp2; CVE-2024-27316).
       settings_per_frame: Settings in one SETTINGS frame.
       ping_strikes, ping_seconds: PINGs that may come sooner than `ping_seconds` after the last one while no call is
@@ -66,7 +66,7 @@ class Limits:
     header_list_hard_bytes: int = 16 * KIB
     header_cache_entries: int = 1024
     header_cache_block_bytes: int = 512
-    missed_header_bytes_per_second: int = 256 * KIB
+    decoded_header_bytes_per_second: int = 256 * KIB
     continuation_frames: int = 8
     settings_per_frame: int = 32
     ping_strikes: int = 2

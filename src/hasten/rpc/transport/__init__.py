@@ -1,0 +1,1 @@
+"""HTTP/2 connections (RFC 9113) on asyncio.Protocol, as far as both sides of gRPC are the same."""

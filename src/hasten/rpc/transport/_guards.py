@@ -1,0 +1,63 @@
+"""Counters that tell abuse from use."""
+
+import time
+from collections.abc import Callable
+
+
+class TokenBucket:
+    """So many at once, so many a second.
+
+    Args:
+      burst: Tokens when full, as at the start.
+      rate: Tokens that come back a second.
+      clock: Monotonic seconds.
+    """
+
+    __slots__ = ("_at", "_burst", "_clock", "_rate", "tokens")
+
+    def __init__(self, burst: float, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._burst = burst
+        self._rate = rate
+        self._clock = clock
+        self._at = clock()
+        self.tokens = float(burst)
+
+    def take(self, count: float = 1.0) -> bool:
+        """Take `count` tokens; the level may go below zero, and False says that it did."""
+        now = self._clock()
+        self.tokens = min(self._burst, self.tokens + (now - self._at) * self._rate) - count
+        self._at = now
+        return self.tokens >= 0.0
+
+    def seconds_until_positive(self) -> float:
+        return max(0.0, -self.tokens) / self._rate
+
+
+class PingStrikes:
+    """Counts PINGs that come sooner than allowed (grpc-core's rule, gRFC A8).
+
+    Data of ours in between forgives them, because peers measure their bandwidth with PINGs while it flows.
+    """
+
+    __slots__ = ("_clock", "_count", "_last", "_most", "_seconds", "_sent_bytes")
+
+    def __init__(self, most: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._clock = clock
+        self._last = -seconds
+        self._sent_bytes = 0
+        self._count = 0
+
+    def strike(self, sent_bytes: int) -> bool:
+        """Note a PING; True when it is one too many.
+
+        Args:
+          sent_bytes: What we have sent as DATA until now.
+        """
+        now = self._clock()
+        is_soon = now - self._last < self._seconds and sent_bytes == self._sent_bytes
+        self._count = self._count + 1 if is_soon else 0
+        self._last = now
+        self._sent_bytes = sent_bytes
+        return self._count > self._most

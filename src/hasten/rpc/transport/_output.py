@@ -1,0 +1,230 @@
+"""What goes out on one connection: writes are joined, data keeps to the peer's windows.
+
+uvloop makes a system call of each write. While more than one stream is open, writes are therefore collected for one
+pass of the loop, at most `Limits.flush_messages` of them, so that the peer has work while we go on; with one stream
+open each goes out at once. Measured at 64 in flight with a deadline and a traceparent: no bound 74k calls/s, 16
+messages 140k, 8 messages 140k, 4 messages 115k.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+
+from hasten.rpc._limits import KIB, LARGEST_WINDOW, Limits
+from hasten.rpc.transport._stream import Stream
+from hasten.rpc.wire._frames import (
+    DATA,
+    DEFAULT_FRAME_SIZE,
+    DEFAULT_WINDOW,
+    MESSAGE_PREFIX,
+    message_prefix,
+    pack_header,
+    pack_message_header,
+)
+
+_LARGEST_CHUNK = 64 * KIB
+"""Largest DATA frame we send, so that a small message never stands behind more than this of a large one."""
+
+
+class Output:
+    """Writes to one transport.
+
+    Attributes:
+      window: Bytes of DATA that the peer takes on the connection.
+      initial_window: Bytes of DATA that it takes on a stream it has not widened.
+      frame_size: Largest DATA payload to send.
+      paused: The socket does not keep up: `Limits.write_high_bytes` are waiting.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits, streams: Mapping[int, Stream]) -> None:
+        self.window = DEFAULT_WINDOW
+        self._granted = DEFAULT_WINDOW
+        self.initial_window = DEFAULT_WINDOW
+        self.frame_size = DEFAULT_FRAME_SIZE
+        self.paused = False
+        self._loop = loop
+        self._streams = streams
+        self._most_joined = limits.flush_messages
+        self._joined: list[bytes] = []
+        self._blocked: OrderedDict[Stream, None] = OrderedDict()  # first is next
+        self._write: Callable[[bytes], None] = _refuse
+        self._is_closing: Callable[[], bool] = bool
+
+    def connect(self, transport: asyncio.WriteTransport) -> None:
+        self._write = transport.write
+        self._is_closing = transport.is_closing
+
+    def write(self, frames: bytes) -> None:
+        """Send complete frames: now, or at the end of this pass of the loop."""
+        joined = self._joined
+        if joined:
+            joined.append(frames)
+            if len(joined) >= self._most_joined:
+                self.flush()
+        elif len(self._streams) > 1:
+            joined.append(frames)
+            self._loop.call_soon(self.flush)
+        else:
+            self._write(frames)
+
+    def flush(self) -> None:
+        """Send what was collected."""
+        joined = self._joined
+        if joined:
+            frames = joined[0] if len(joined) == 1 else b"".join(joined)
+            joined.clear()
+            if not self._is_closing():
+                self._write(frames)
+
+    def takes_at_once(self, stream: Stream, size: int) -> bool:
+        """Whether a DATA frame of `size` bytes may be sent now."""
+        return (
+            size <= self.window
+            and size <= self.initial_window + stream.window_offset
+            and size <= self.frame_size
+            and stream.unsent is None
+            and not self.paused
+        )
+
+    def send_message(self, stream: Stream, payload: bytes, *, compressed: bool, head: bytes = b"") -> None:
+        """Send one message, `head` (complete frames) before it, or keep it until the peer takes it."""
+        size = len(payload) + MESSAGE_PREFIX
+        if self.takes_at_once(stream, size):
+            self.window -= size
+            stream.window_offset -= size
+            header = pack_message_header(
+                size >> 8, size & 0xFF, DATA, 0, stream.stream_id, compressed, size - MESSAGE_PREFIX
+            )
+            self.write(b"".join((head, header, payload)))
+            return
+        if head:
+            self.write(head)
+        self._keep(stream, message_prefix(compressed, len(payload)) + payload)
+
+    def send_tail(self, stream: Stream, tail: bytes) -> None:
+        """Send complete frames that end our side of the stream, after its data; `on_sent` is called when they went."""
+        if stream.unsent is None:
+            self.write(tail)
+            stream.on_sent()
+        else:
+            stream.tail = tail
+
+    def _keep(self, stream: Stream, data: bytes) -> None:
+        if stream.unsent is None:
+            stream.unsent = deque()
+            self._blocked[stream] = None
+        stream.unsent.append(memoryview(data))
+        self.pump()
+
+    def pump(self) -> None:
+        """Send kept data as far as the windows and the socket allow, one frame a stream in turn."""
+        blocked = self._blocked
+        stuck = 0
+        while stuck < len(blocked) and self.window > 0 and not self.paused:
+            stream = next(iter(blocked))
+            assert stream.unsent is not None
+            if not self._send_chunk(stream, stream.unsent):
+                stuck += 1
+            else:
+                stuck = 0
+            if stream.unsent:
+                blocked.move_to_end(stream)
+            else:
+                del blocked[stream]
+                self._finish(stream)
+
+    def _send_chunk(self, stream: Stream, unsent: "deque[memoryview]") -> bool:
+        """Send a frame of a stream's data; False when its window takes none."""
+        room = min(self.window, self.initial_window + stream.window_offset, self.frame_size, _LARGEST_CHUNK)
+        if room <= 0:
+            return False
+        data = unsent[0]
+        chunk = data[:room]
+        size = len(chunk)
+        self.window -= size
+        stream.window_offset -= size
+        self.write(pack_header(size >> 8, size & 0xFF, DATA, 0, stream.stream_id) + bytes(chunk))
+        if size == len(data):
+            unsent.popleft()
+        else:
+            unsent[0] = data[room:]
+        return True
+
+    def _finish(self, stream: Stream) -> None:
+        stream.unsent = None
+        if stream.tail:
+            self.write(stream.tail)
+            stream.tail = b""
+            stream.on_sent()
+        _release(stream)
+
+    def drop(self, stream: Stream) -> None:
+        """Forget what a stream still had to send."""
+        if stream.unsent is not None:
+            del self._blocked[stream]
+            stream.unsent = None
+            stream.tail = b""
+            _release(stream)
+
+    async def writable(self, stream: Stream) -> None:
+        """Wait until everything of `stream` has gone to the socket.
+
+        Cancellation: what was to be sent stays to be sent.
+        """
+        if stream.unsent is not None:
+            if stream.writable is None:
+                stream.writable = self._loop.create_future()
+            await asyncio.shield(stream.writable)
+
+    def widen_connection(self, increment: int) -> bool:
+        """Take a WINDOW_UPDATE of the connection; False when its window overflows."""
+        self.window += increment
+        self._granted += increment
+        if self.window > LARGEST_WINDOW:
+            return False
+        if self._blocked:
+            self.pump()
+        return True
+
+    def widen_stream(self, stream: Stream, increment: int) -> bool:
+        """Take a WINDOW_UPDATE of a stream; False when its window overflows."""
+        stream.window_offset += increment
+        if self.initial_window + stream.window_offset > LARGEST_WINDOW:
+            return False
+        if stream.unsent is not None:
+            self.pump()
+        return True
+
+    def set_initial_window(self, size: int) -> bool:
+        """Take SETTINGS_INITIAL_WINDOW_SIZE; windows may become negative, and False says that one overflows."""
+        self.initial_window = size
+        return all(size + stream.window_offset <= LARGEST_WINDOW for stream in self._streams.values())
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+        self.pump()
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of DATA sent since the connection began; nothing is counted for it on the hot path."""
+        return self._granted - self.window
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that wait for the peer's windows, for tests and `statistics()`."""
+        return sum(len(part) for stream in self._blocked for part in stream.unsent or ())
+
+
+def _release(stream: Stream) -> None:
+    waiter = stream.writable
+    if waiter is not None:
+        stream.writable = None
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+def _refuse(frames: bytes) -> None:
+    raise RuntimeError("not connected")

@@ -1,0 +1,17 @@
+"""The other side's address in gRPC's form (naming.md), as `context.peer()` gives it."""
+
+import asyncio
+import socket
+from urllib.parse import quote
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """Return `ipv4:127.0.0.1:50051`, `ipv6:%5B::1%5D:50051` or `unix:` with the path of the socket."""
+    own: socket.socket | None = transport.get_extra_info("socket")
+    if own is not None and own.family == socket.AF_UNIX:
+        return f"unix:{own.getsockname() or own.getpeername() or ''}"
+    address = transport.get_extra_info("peername")
+    if not address:
+        return "unknown"
+    host, port = address[:2]
+    return f"ipv6:{quote(f'[{host}]', safe=':')}:{port}" if ":" in host else f"ipv4:{host}:{port}"

@@ -1,0 +1,372 @@
+"""A server's HTTP/2 connection: requests in, calls out."""
+
+import asyncio
+import random
+import time
+from struct import Struct
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from hasten._core.signals import CallHook, CallSignal
+from hasten.rpc._auth_context import auth_context
+from hasten.rpc._limits import LARGEST_STREAM_ID
+from hasten.rpc._peer import peer_name
+from hasten.rpc.server._call import OK_BLOCK, RESPONSE_BLOCK, ServerCall
+from hasten.rpc.transport._connection import Connection
+from hasten.rpc.transport._inbox import Inbox
+from hasten.rpc.wire._compression import ENCODINGS, MessageError
+from hasten.rpc.wire._frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MAX_CONCURRENT_STREAMS,
+    MESSAGE_PREFIX,
+    PADDED,
+    PING,
+    PREFACE,
+    ConnectionViolation,
+    ErrorCode,
+    frame,
+    goaway_frame,
+    headers_frames,
+    unpack_u32,
+    unpadded,
+)
+from hasten.rpc.wire._hpack import TABLE_SIZE_ZERO, HeaderBlocks
+from hasten.rpc.wire._request_head import FIXED, RequestHead, RequestHeads
+from hasten.rpc.wire._status import CODE_BY_STATUS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hasten.rpc._limits import Limits
+    from hasten.rpc.server._method import Method
+
+_CANCELLED = CODE_BY_STATUS[grpc.StatusCode.CANCELLED]
+_INTERNAL = CODE_BY_STATUS[grpc.StatusCode.INTERNAL]
+_RESOURCE_EXHAUSTED = CODE_BY_STATUS[grpc.StatusCode.RESOURCE_EXHAUSTED]
+_UNIMPLEMENTED = CODE_BY_STATUS[grpc.StatusCode.UNIMPLEMENTED]
+_DRAIN_PING = b"hastenGA"
+_DRAIN_SECONDS = 1.0  # what the peer has to answer the PING between the two GOAWAYs
+_SHUTDOWN = "server is shutting down"
+
+# Response headers, a DATA frame with one message, trailers: all that surrounds the message of a unary response.
+_pack_answer = Struct(f">HBBBI{len(RESPONSE_BLOCK)}sHBBBIBI").pack
+_pack_trailers = Struct(f">HBBBI{len(OK_BLOCK)}s").pack
+
+
+class Service(Protocol):
+    """What a connection asks of its server."""
+
+    limits: "Limits"
+    compression: grpc.Compression | None
+    hooks: tuple[CallHook, ...]
+    counts_calls: bool
+
+    def resolve(self, path: str) -> "Method | None":
+        """Return what a path calls, None when there is nothing."""
+
+    def admit(self) -> bool:
+        """Whether one more call may run on the server; it is counted then."""
+
+    def release(self) -> None:
+        """The handler of a call that was admitted has ended."""
+
+    def tell(self, signal: CallSignal) -> None:
+        """Hand a signal to the hooks."""
+
+    def connection_made(self, connection: "ServerConnection") -> None:
+        """A client has connected."""
+
+    def connection_lost(self, connection: "ServerConnection") -> None:
+        """A client has gone."""
+
+
+class ServerConnection(Connection[ServerCall]):
+    """One client's connection.
+
+    Attributes:
+      answers_at_once: A plain unary response may go out as one prebuilt write: the first block has told the peer that
+        our table is empty.
+      attentive: Somebody wants to know of each call: a hook, a bound on calls, or the drain.
+      compression: What responses are compressed with if the client can read it.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, service: Service, *, secure: bool) -> None:
+        super().__init__(loop, service.limits)
+        self._awaits_preface = PREFACE
+        self._service = service
+        self._blocks = HeaderBlocks(
+            service.limits, RequestHead(), RequestHeads(service.resolve, service.limits).extend, FIXED
+        )
+        self._secure = secure
+        self._takes_up_to = LARGEST_STREAM_ID
+        self._lingering: set[ServerCall] = set()
+        self._draining: asyncio.TimerHandle | None = None
+        self._age: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._whole_message_bytes = MESSAGE_PREFIX + min(
+            service.limits.message_bytes, service.limits.stream_window_bytes - MESSAGE_PREFIX
+        )
+        self.answers_at_once = False
+        self.attentive = bool(service.hooks) or service.counts_calls
+        self.compression = service.compression
+        self.peer = "unknown"
+        self.auth_context: Mapping[str, list[bytes]] = {}
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        limits = self.limits
+        self.await_settings(limits.preface_seconds)
+        self.peer = peer_name(transport)
+        self.auth_context = auth_context(transport.get_extra_info("ssl_object")) if self._secure else {}
+        if limits.connection_age_seconds:
+            seconds = limits.connection_age_seconds * random.uniform(0.9, 1.1)
+            self._age = self.loop.call_later(seconds, self._retire)
+        if limits.connection_idle_seconds:
+            self._idle = self.loop.call_later(limits.connection_idle_seconds, self._drain_if_idle, 0)
+        self._service.connection_made(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._draining, self._age, self._idle):
+            if timer is not None:
+                timer.cancel()
+        super().connection_lost(exc)
+        self._service.connection_lost(self)
+
+    def _side_settings(self) -> dict[int, int]:
+        return {MAX_CONCURRENT_STREAMS: self.limits.concurrent_handlers}
+
+    def preface_complete(self) -> None:
+        self.await_settings(self.limits.settings_seconds)
+
+    def settings_acknowledged(self) -> None:
+        self._blocks.settings_acknowledged()
+
+    def was_opened(self, stream_id: int) -> bool:
+        return 0 < stream_id <= self.last_peer_id or self._takes_up_to < stream_id
+
+    # ---- requests
+
+    def on_headers(self, stream_id: int, block: bytes, *, ends_stream: bool) -> None:
+        head = self._blocks.known.get(block)
+        if head is None:
+            head = self._decode(block)
+        if stream_id <= self.last_peer_id:
+            self._on_trailers(stream_id, head, ends_stream=ends_stream)
+            return
+        if not stream_id & 1:
+            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, f"client opened stream {stream_id}")
+        if stream_id > self._takes_up_to:
+            return
+        self.last_peer_id = stream_id
+        if len(self.streams) + len(self._lingering) >= self.limits.concurrent_handlers:
+            self.violated(stream_id, ErrorCode.REFUSED_STREAM)
+            return
+        call = self.streams[stream_id] = ServerCall(self, stream_id, head)
+        if not head.is_ready or ends_stream:
+            self._open_slowly(call, head, ends_stream=ends_stream)
+            return
+        method = call.method = head.method
+        if not method.takes_whole_message:
+            call.open_inbox()
+            self._start(call, None)
+
+    def _decode(self, block: bytes) -> RequestHead:
+        blocks = self._blocks
+        before = blocks.decoded_bytes
+        head = blocks.decode(block)
+        if blocks.decoded_bytes != before:
+            self.charge_headers(blocks.decoded_bytes - before)
+        return head
+
+    def _open_slowly(self, call: ServerCall, head: RequestHead, *, ends_stream: bool) -> None:
+        """Open a stream whose request is refused or has no message, in the order of the protocols' checks."""
+        if head.malformed or head.is_incomplete or (ends_stream and head.content_length > 0):
+            self.violated(call.stream_id, ErrorCode.PROTOCOL_ERROR)
+            return
+        if head.size > self.limits.header_list_hard_bytes:
+            raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "header list too large")
+        if ends_stream:
+            self._end_request(call)
+        if head.size > self.limits.header_list_bytes:
+            call.end(_RESOURCE_EXHAUSTED, "received metadata size exceeds soft limit")
+        elif head.http_method != "POST":
+            call.refuse_http(405, "gRPC requests are POST")
+        elif not head.is_grpc:
+            call.refuse_http(415, f"invalid content-type {head.content_type!r}")
+        elif head.encoding not in ENCODINGS:
+            call.refuse_encoding(f"Compression encoding {head.encoding[:40]!r} is not supported")
+        elif head.method is None:
+            call.end(_UNIMPLEMENTED, "Method not found!")
+        else:
+            call.method = head.method
+            self._start(call, None)
+
+    def _on_trailers(self, stream_id: int, head: RequestHead, *, ends_stream: bool) -> None:
+        call = self.streams.get(stream_id)
+        if call is None or call.half_closed:
+            raise ConnectionViolation(ErrorCode.STREAM_CLOSED, f"HEADERS on closed stream {stream_id}")
+        if not ends_stream or head.has_pseudo_fields or head.malformed:
+            self.violated(stream_id, ErrorCode.PROTOCOL_ERROR)
+        else:
+            self._on_request_end(call)
+
+    def on_data(self, stream_id: int, flags: int, data: bytes, start: int, end: int) -> None:
+        call = self.streams.get(stream_id)
+        if call is None:
+            self.data_on_closed_stream(stream_id)
+        elif call.half_closed:
+            self.violated(stream_id, ErrorCode.STREAM_CLOSED)
+        elif (
+            flags == END_STREAM
+            and call.inbox is None
+            and end - start >= MESSAGE_PREFIX
+            and not data[start]
+            and unpack_u32(data, start + 1)[0] == end - start - MESSAGE_PREFIX
+            and end - start <= self._whole_message_bytes
+            and call.head.content_length < 0
+        ):
+            call.half_closed = True
+            call.request_bytes = end - start - MESSAGE_PREFIX
+            self._start(call, data[start + MESSAGE_PREFIX : end])
+        else:
+            self._take_data(call, flags, data[start:end])
+
+    def _take_data(self, call: ServerCall, flags: int, payload: bytes) -> None:
+        size = len(payload)
+        if flags & PADDED:
+            payload = unpadded(payload)
+        call.body_bytes += len(payload)
+        if self.held_bytes + len(payload) > self.limits.held_bytes:
+            self.violated(call.stream_id, ErrorCode.ENHANCE_YOUR_CALM)
+            return
+        try:
+            if not call.open_inbox().feed(payload, padding=size - len(payload)):
+                self.violated(call.stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+                return
+        except MessageError as error:
+            call.end_early(CODE_BY_STATUS[error.code], str(error))
+            return
+        if flags & END_STREAM:
+            self._on_request_end(call)
+
+    def _on_request_end(self, call: ServerCall) -> None:
+        if call.head.content_length not in (-1, call.body_bytes):
+            self.violated(call.stream_id, ErrorCode.PROTOCOL_ERROR)
+            return
+        inbox = self._end_request(call)
+        if inbox.is_incomplete:
+            call.end_early(_INTERNAL, "The request ended within a message")
+        elif call.task is None and not call.ended:
+            self._start(call, None)
+
+    def _end_request(self, call: ServerCall) -> Inbox:
+        call.half_closed = True
+        inbox = call.open_inbox()
+        inbox.end()
+        return inbox
+
+    # ---- calls
+
+    def _start(self, call: ServerCall, message: bytes | None) -> None:
+        if self.attentive and not self._attend(call):
+            return
+        call.task = self.loop.create_task(call.method.run(call, message))
+
+    def _attend(self, call: ServerCall) -> bool:
+        service = self._service
+        if not service.admit():
+            call.end(_RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            return False
+        call.admitted = True
+        if service.hooks:
+            call.started_at = time.monotonic()
+            service.tell(call.started_signal())
+        return True
+
+    def answer(self, call: ServerCall, payload: bytes, size: int) -> None:
+        """Send a whole response: headers, one message, trailers with status OK; one write, the hot path."""
+        stream_id = call.stream_id
+        del self.streams[stream_id]
+        answer = _pack_answer(
+            *(0, len(RESPONSE_BLOCK), HEADERS, END_HEADERS, stream_id, RESPONSE_BLOCK),
+            *(size >> 8, size & 0xFF, DATA, 0, stream_id, 0, size - MESSAGE_PREFIX),
+        )
+        trailers = _pack_trailers(0, len(OK_BLOCK), HEADERS, END_HEADERS | END_STREAM, stream_id, OK_BLOCK)
+        self.write(b"".join((answer, payload, trailers)))
+
+    def head_frames(self, stream_id: int, flags: int, block: bytes) -> bytes:
+        """Return the frames of a header block; the first tells the peer that our table is empty."""
+        if not self.answers_at_once:
+            self.answers_at_once = True
+            block = TABLE_SIZE_ZERO + block
+        return headers_frames(stream_id, flags, block, self.output.frame_size)
+
+    def cancel_calls(self) -> None:
+        """End all calls that are open with CANCELLED, and stop their handlers."""
+        for call in list(self.streams.values()):
+            call.end_early(_CANCELLED, "Server stopped")
+        self._take_no_more()
+
+    def linger(self, call: ServerCall) -> None:
+        """Count a call whose stream is over and whose handler is not."""
+        self._lingering.add(call)
+
+    def stream_ended(self, call: ServerCall) -> None:
+        """Called when a stream is over, if `attentive`."""
+        if self._service.hooks and call.started_at:
+            self._service.tell(call.finished_signal())
+        self._close_if_done()
+
+    def handler_ended(self, call: ServerCall) -> None:
+        """Called when a handler has returned or raised, if `attentive` or if it lingers."""
+        self._lingering.discard(call)
+        if call.admitted:
+            self._service.release()
+        self._close_if_done()
+
+    # ---- the end
+
+    def drain(self) -> None:
+        """Take no new calls, let those that are open finish, then close (RFC 9113 section 6.8).
+
+        Two GOAWAYs: the first says that there will be a second, so that calls on the way are not lost; the second, a
+        round trip later, names the last call that was taken. Clients send later ones elsewhere.
+        """
+        if self._draining is None and not self.closing:
+            self.attentive = True
+            self.write(goaway_frame(LARGEST_STREAM_ID, ErrorCode.NO_ERROR, _SHUTDOWN) + frame(PING, 0, 0, _DRAIN_PING))
+            self.output.flush()
+            self._draining = self.loop.call_later(_DRAIN_SECONDS, self._take_no_more)
+
+    def on_ping_acknowledged(self, payload: bytes) -> None:
+        if payload == _DRAIN_PING and self._draining is not None:
+            self._take_no_more()
+
+    def _take_no_more(self) -> None:
+        if self._draining is not None and not self.closing:
+            self._draining.cancel()
+            self.closing = True
+            self._takes_up_to = self.last_peer_id
+            self.write(goaway_frame(self.last_peer_id, ErrorCode.NO_ERROR, _SHUTDOWN))
+            self.output.flush()
+            self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self._takes_up_to < LARGEST_STREAM_ID and not self.streams and not self._lingering:
+            self.close()
+
+    def _retire(self) -> None:
+        """Drain at the connection's age, and cut it after the grace (gRFC A9)."""
+        self.drain()
+        self._age = self.loop.call_later(self.limits.connection_age_grace_seconds, self.abort)
+
+    def _drain_if_idle(self, last_peer_id: int) -> None:
+        if not self.streams and last_peer_id == self.last_peer_id:
+            self.drain()
+        else:
+            seconds = self.limits.connection_idle_seconds
+            self._idle = self.loop.call_later(seconds, self._drain_if_idle, self.last_peer_id)

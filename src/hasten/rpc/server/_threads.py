@@ -1,0 +1,211 @@
+"""Handlers that are no coroutine functions: they run in threads, so that they cannot block the loop.
+
+A thread cannot be stopped from outside. When the call of such a handler ends early (its client has gone, its deadline
+has passed) the handler is told by `context.is_active()` and by the error that its next `write`, `read` or `abort`
+raises; until it returns, its call counts against the connection's and the server's bounds.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+from grpc.aio import AbortError
+
+from hasten._core.ambient import AMBIENT
+from hasten.rpc.server._call import ServerCall
+from hasten.rpc.server._method import Method, Run
+from hasten.rpc.server._running import end_with
+
+Value = TypeVar("Value")
+_MOST_THREADS = 32
+
+
+class Threads:
+    """Where the sync handlers of one server run.
+
+    Args:
+      executor: A user's; None makes one of at most 32 threads when the first handler needs it.
+    """
+
+    def __init__(self, executor: Executor | None) -> None:
+        self._given = executor
+        self._own: ThreadPoolExecutor | None = None
+
+    @property
+    def executor(self) -> Executor:
+        if self._given is not None:
+            return self._given
+        if self._own is None:
+            self._own = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="hasten-rpc")
+        return self._own
+
+    def shutdown(self) -> None:
+        """Take no more work; an executor that was given stays as it is."""
+        if self._own is not None:
+            self._own.shutdown(wait=False, cancel_futures=True)
+
+    def run_by_kind(self, method: Method) -> Run:
+        """Return what runs the calls of a sync handler."""
+        work = _work_of_kind(method)
+
+        async def run(call: ServerCall, message: bytes | None) -> None:
+            call.running = True
+            AMBIENT.set(call)
+            try:
+                if message is None and not method.request_streaming:
+                    message = await call.only_message()
+                await self._in_thread(work, call, message)
+            except BaseException as error:
+                end_with(call, error)
+            call.handler_ended()
+
+        return run
+
+    async def _in_thread(self, work: "Work", call: ServerCall, message: bytes | None) -> None:
+        loop = asyncio.get_running_loop()
+        running = self.executor.submit(copy_context().run, work, ThreadContext(call, loop), message)
+        try:
+            await asyncio.shield(asyncio.wrap_future(running, loop=loop))
+        except asyncio.CancelledError:
+            if not running.cancel() and not running.done():
+                await _ended(running, loop)
+            raise
+
+
+async def _ended(running: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """Wait until a thread has finished its work, however often we are cancelled."""
+    ended = asyncio.Event()
+    running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
+    while not ended.is_set():
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            continue
+
+
+Work = Callable[["ThreadContext", bytes | None], None]
+
+
+def _work_of_kind(method: Method) -> Work:
+    """Return what a thread does for a call: requests to the handler, its responses to the loop."""
+    behaviour, serialize, deserialize = method.behaviour, method.serialize, method.deserialize
+
+    def work(context: "ThreadContext", message: bytes | None) -> None:
+        request = context.requests(deserialize) if method.request_streaming else deserialize(message or b"")
+        result = behaviour(request, context)
+        if method.response_streaming:
+            for response in result:
+                context.send(serialize(response))
+            context.finish(None)
+        else:
+            context.finish(serialize(result))
+
+    return work
+
+
+class ThreadContext(grpc.ServicerContext):
+    """The context of a handler in a thread; every method may be called from there."""
+
+    def __init__(self, call: ServerCall, loop: asyncio.AbstractEventLoop) -> None:
+        self._call = call
+        self._loop = loop
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, Value]) -> Value:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def requests(self, deserialize: Callable[[bytes], Any]) -> Iterator[Any]:
+        """Yield the requests of a stream."""
+        while (message := self._wait_for(self._call.next_message())) is not None:
+            yield deserialize(message)
+
+    def send(self, payload: bytes) -> None:
+        """Send a response, and wait until the peer takes it."""
+        self._wait_for(self._send(payload))
+
+    async def _send(self, payload: bytes) -> None:
+        self._call.send(payload)
+        await self._call.connection.output.writable(self._call)
+
+    def finish(self, payload: bytes | None) -> None:
+        """Send the one response there is, if any, and the status."""
+        self._wait_for(self._finish(payload))
+
+    async def _finish(self, payload: bytes | None) -> None:
+        if payload is not None:
+            self._call.respond(payload)
+        else:
+            self._call.end(self._call.code(), self._call.details())
+
+    # ---- grpc.ServicerContext
+
+    def is_active(self) -> bool:
+        return not self._call.ended
+
+    def time_remaining(self) -> Any:
+        return self._call.time_remaining()
+
+    def cancel(self) -> bool:
+        """End the call with CANCELLED."""
+        if self._call.ended:
+            return False
+        self._loop.call_soon_threadsafe(self._call.end_early, 1, "Cancelled by the handler")
+        return True
+
+    def add_callback(self, callback: Callable[[], None]) -> bool:
+        if self._call.ended:
+            return False
+        self._call.add_done_callback(lambda _: callback())
+        return True
+
+    def invocation_metadata(self) -> Any:
+        return self._call.invocation_metadata()
+
+    def peer(self) -> str:
+        return self._call.peer()
+
+    def peer_identities(self) -> Iterable[bytes] | None:
+        return self._call.peer_identities()
+
+    def peer_identity_key(self) -> str | None:
+        return self._call.peer_identity_key()
+
+    def auth_context(self) -> Mapping[str, Any]:
+        return self._call.auth_context()
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        self._call.set_compression(compression)
+
+    def disable_next_message_compression(self) -> None:
+        self._call.disable_next_message_compression()
+
+    def send_initial_metadata(self, initial_metadata: Any) -> None:
+        self._wait_for(self._call.send_initial_metadata(initial_metadata))
+
+    def set_trailing_metadata(self, trailing_metadata: Any) -> None:
+        self._call.set_trailing_metadata(trailing_metadata)
+
+    def trailing_metadata(self) -> Any:
+        return self._call.trailing_metadata()
+
+    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
+        self._wait_for(self._call.abort(code, details))
+        raise AbortError
+
+    def abort_with_status(self, status: grpc.Status) -> NoReturn:
+        self._wait_for(self._call.abort_with_status(status))
+        raise AbortError
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self._call.set_code(code)
+
+    def set_details(self, details: str) -> None:
+        self._call.set_details(details)
+
+    def code(self) -> Any:
+        return self._call.code()
+
+    def details(self) -> str:
+        return self._call.details()

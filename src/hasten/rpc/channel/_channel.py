@@ -1,0 +1,246 @@
+"""The channel: a `grpc.aio.Channel` on our own transport."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+from grpc.aio import UsageError
+
+from hasten import __version__
+from hasten._core.errors import ConfigurationError
+from hasten._core.signals import CallHook
+from hasten.rpc._credentials import context_for_channel
+from hasten.rpc._limits import Limits
+from hasten.rpc._options import ChannelOptions, channel_options, limits_from_options
+from hasten.rpc.channel._backoff import BackoffPolicy
+from hasten.rpc.channel._balancing import Policy
+from hasten.rpc.channel._call import ClientCall, Method
+from hasten.rpc.channel._dispatcher import CallDispatcher, Route
+from hasten.rpc.channel._encoding import RequestEncoder
+from hasten.rpc.channel._multicallables import (
+    StreamStreamMultiCallable,
+    StreamUnaryMultiCallable,
+    UnaryStreamMultiCallable,
+    UnaryUnaryMultiCallable,
+)
+from hasten.rpc.channel._outliers import default_detection
+from hasten.rpc.channel._service_config import EMPTY_SERVICE_CONFIG, Balancing, MethodConfig, parse_service_config
+from hasten.rpc.channel._subchannel import Connectivity
+from hasten.rpc.channel._target import Target, parse_target
+
+_USER_AGENT = f"grpc-python-hasten/{__version__}"
+Serialize = Callable[[Any], bytes] | None
+Deserialize = Callable[[bytes], Any] | None
+
+
+class Channel(grpc.aio.Channel):
+    """Calls gRPC services; takes the place of `grpc.aio.insecure_channel` and `secure_channel`.
+
+    Nothing happens at construction: the channel binds to the loop in which it is first used, so it may be made before
+    the loop runs, and before a fork.
+
+    Args:
+      target: `dns:///stock:50051`, `ipv4:10.0.0.1:50051`, `unix:/run/stock.sock`, or several of them.
+      credentials: An `ssl.SSLContext`, as `hasten.rpc.channel_credentials` returns, or what
+        `grpc.ssl_channel_credentials` returns; None is without TLS.
+      options: grpc's channel arguments; those that have a meaning here are listed in `hasten.rpc._options`.
+      compression: What requests are compressed with.
+      interceptors: grpc.aio's client interceptors, of all four kinds; the first one outermost.
+      service_config: gRPC's service config, as JSON or as a dict.
+      balancing: `pick_first`, `round_robin`, or `p2c` (power of two choices on peak EWMA); the service config's or
+        `pick_first` without.
+      limits: Bounds of each connection; `options` override them.
+      hooks: Called with a `CallStarted` and a `CallFinished` for each attempt of each call.
+    Raises:
+      ConfigurationError: the target, an option or the service config is wrong.
+    """
+
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        *,
+        credentials: "ssl.SSLContext | grpc.ChannelCredentials | None" = None,
+        options: Sequence[tuple[str, Any]] | None = None,
+        compression: grpc.Compression | None = None,
+        interceptors: Sequence[grpc.aio.ClientInterceptor] | None = None,
+        service_config: str | Mapping[str, Any] | None = None,
+        balancing: Policy | None = None,
+        limits: Limits | None = None,
+        hooks: Sequence[CallHook] = (),
+    ) -> None:
+        # More than 8 parameters: five of them are those of grpc.aio.secure_channel.
+        chosen = channel_options(options)
+        config = service_config or chosen.service_config
+        self._service_config = parse_service_config(config) if config else EMPTY_SERVICE_CONFIG
+        self._retries = chosen.retries
+        self.compression = compression or chosen.compression
+        self._route = _route(
+            parse_target(target),
+            context_for_channel(credentials) if credentials is not None else None,
+            chosen,
+            limits_from_options(limits or Limits(), options),
+            self._service_config.balancing or Balancing(policy=balancing or _policy(chosen.balancing)),
+            tuple(hooks),
+        )
+        self.tracks = bool(self._route.hooks) or self._route.balancing != "pick_first"
+        self._dispatcher: CallDispatcher | None = None
+        self._abandoned: list[CallDispatcher] = []
+        self._closed = False
+
+    # ---- where calls go
+
+    def dispatcher(self, loop: asyncio.AbstractEventLoop) -> CallDispatcher:
+        """Return what sends calls in this loop.
+
+        Raises:
+          UsageError: the channel is closed, or belongs to another loop that runs.
+        """
+        dispatcher = self._dispatcher
+        if dispatcher is not None and dispatcher.loop is loop:
+            return dispatcher
+        return self._bind(loop)
+
+    def _bind(self, loop: asyncio.AbstractEventLoop) -> CallDispatcher:
+        if self._closed:
+            raise UsageError("Channel is closed.")
+        previous = self._dispatcher
+        if previous is not None:
+            if previous.loop.is_running():
+                raise UsageError("This channel is used by another event loop that runs; make one channel a loop.")
+            self._abandoned.append(previous)  # its loop has ended, or was the parent's before a fork
+        self._dispatcher = CallDispatcher(loop, self._route)
+        return self._dispatcher
+
+    def prepare(self, call: ClientCall, config: MethodConfig) -> None:
+        """Give a call what the channel and the service config want of it."""
+        call.tracked = self.tracks
+
+    # ---- grpc.aio.Channel
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close(None)
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close all connections; calls after that raise UsageError.
+
+        Args:
+          grace: Seconds that open calls have to finish; None cancels them at once.
+        """
+        self._closed = True
+        dispatcher, self._dispatcher = self._dispatcher, None
+        if dispatcher is not None and dispatcher.loop is asyncio.get_running_loop():
+            await dispatcher.aclose(grace)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        if self._closed:
+            return Connectivity.SHUTDOWN
+        if try_to_connect:
+            self.dispatcher(asyncio.get_running_loop()).connect()
+        return self._dispatcher.state if self._dispatcher is not None else Connectivity.IDLE
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        if self._closed:
+            if last_observed_state is Connectivity.SHUTDOWN:
+                raise UsageError("Channel is closed.")
+            return
+        await self.dispatcher(asyncio.get_running_loop()).wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Connect, and return once a call would be sent at once."""
+        state = self.get_state(try_to_connect=True)
+        while state is not Connectivity.READY:
+            await self.wait_for_state_change(state)
+            state = self.get_state(try_to_connect=True)
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serialize = None,
+        response_deserializer: Deserialize = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryUnaryMultiCallable:
+        return UnaryUnaryMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+
+    def unary_stream(
+        self,
+        method: str,
+        request_serializer: Serialize = None,
+        response_deserializer: Deserialize = None,
+        _registered_method: bool | None = False,
+    ) -> UnaryStreamMultiCallable:
+        return UnaryStreamMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+
+    def stream_unary(
+        self,
+        method: str,
+        request_serializer: Serialize = None,
+        response_deserializer: Deserialize = None,
+        _registered_method: bool | None = False,
+    ) -> StreamUnaryMultiCallable:
+        return StreamUnaryMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+
+    def stream_stream(
+        self,
+        method: str,
+        request_serializer: Serialize = None,
+        response_deserializer: Deserialize = None,
+        _registered_method: bool | None = False,
+    ) -> StreamStreamMultiCallable:
+        return StreamStreamMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+
+    def _method(self, path: str | bytes, serialize: Serialize, deserialize: Deserialize) -> tuple[Method, MethodConfig]:
+        path = path.decode() if isinstance(path, bytes) else path
+        prefix = self._route.encoder.prefix(path)
+        return Method(path, prefix, serialize, deserialize), self._service_config.for_method(path)
+
+
+def _policy(name: str) -> Policy:
+    if name in {"", "pick_first"}:
+        return "pick_first"
+    if name == "round_robin":
+        return "round_robin"
+    if name == "p2c":
+        return "p2c"
+    raise ConfigurationError("grpc.lb_policy_name", f"unknown policy {name!r}", "pick_first, round_robin or p2c")
+
+
+def _route(
+    target: Target,
+    tls: ssl.SSLContext | None,
+    chosen: ChannelOptions,
+    limits: Limits,
+    balancing: Balancing,
+    hooks: tuple[CallHook, ...],
+) -> Route:
+    authority = chosen.authority or target.authority
+    user_agent = " ".join(part for part in (chosen.user_agent_prefix, _USER_AGENT, chosen.user_agent_suffix) if part)
+    host = authority.rpartition(":")[0] if ":" in authority and not authority.endswith("]") else authority
+    return Route(
+        target=target,
+        encoder=RequestEncoder(authority, secure=tls is not None, user_agent=user_agent),
+        limits=limits,
+        tls=tls,
+        server_name=chosen.tls_server_name or host.removeprefix("[").removesuffix("]") if tls is not None else "",
+        balancing=balancing.policy,
+        shuffle=balancing.shuffle,
+        detection=balancing.outliers or default_detection(balancing.policy),
+        backoff=BackoffPolicy(
+            initial=chosen.initial_backoff_seconds,
+            maximum=chosen.largest_backoff_seconds,
+            min_connect_timeout=chosen.connect_timeout_seconds,
+        ),
+        resolution_seconds=chosen.resolution_seconds,
+        idle_seconds=chosen.idle_seconds,
+        hooks=hooks,
+    )

@@ -1,0 +1,225 @@
+"""A channel's HTTP/2 connection: calls in, responses out."""
+
+import asyncio
+import math
+from collections import OrderedDict
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from hasten.rpc._limits import Limits
+from hasten.rpc._peer import peer_name
+from hasten.rpc.channel._call import ClientCall
+from hasten.rpc.transport._connection import Connection
+from hasten.rpc.wire._frames import (
+    END_HEADERS,
+    END_STREAM,
+    MESSAGE_PREFIX,
+    PREFACE,
+    ConnectionViolation,
+    ErrorCode,
+    headers_frames,
+    unpack_u32,
+)
+from hasten.rpc.wire._hpack import TABLE_SIZE_ZERO, HeaderBlocks
+from hasten.rpc.wire._response_head import FIXED, ResponseHead, extend
+
+if TYPE_CHECKING:
+    from hasten.rpc.channel._encoding import RequestEncoder
+
+
+class Owner(Protocol):
+    """What a connection tells its subchannel."""
+
+    def connection_ready(self, connection: "ClientConnection") -> None:
+        """The server's settings have come: calls may be sent."""
+
+    def connection_closing(self, connection: "ClientConnection") -> None:
+        """No more calls may be sent; those that are open go on."""
+
+    def connection_gone(self, connection: "ClientConnection") -> None:
+        """The connection is lost."""
+
+
+class ClientConnection(Connection[ClientCall]):
+    """One connection to a server.
+
+    Attributes:
+      timeout_field: Makes the grpc-timeout field for a deadline.
+      waiting: Calls that wait for the server's SETTINGS_MAX_CONCURRENT_STREAMS to allow them.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: Limits, encoder: "RequestEncoder", owner: Owner
+    ) -> None:
+        super().__init__(loop, limits)
+        self.peer = "unknown"
+        self.waiting: OrderedDict[ClientCall, None] = OrderedDict()
+        self.timeout_field = encoder.timeout
+        self._owner = owner
+        self._next_id = 1
+        self._blocks = HeaderBlocks(limits, ResponseHead(), extend, FIXED)
+        self._first_block = True
+        self._whole_message_bytes = MESSAGE_PREFIX + min(
+            limits.message_bytes, limits.stream_window_bytes - MESSAGE_PREFIX
+        )
+        self._told_closing = False
+        self._ready = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.peer = peer_name(transport)
+
+    def _first_words(self) -> bytes:
+        return PREFACE + super()._first_words()
+
+    def settings_acknowledged(self) -> None:
+        self._blocks.settings_acknowledged()
+
+    def on_settings(self) -> None:
+        if not self._ready:
+            self._ready = True
+            self._owner.connection_ready(self)
+        self._start_waiting()
+
+    @property
+    def sent_calls(self) -> int:
+        """Streams opened since the connection began."""
+        return self._next_id // 2
+
+    def was_opened(self, stream_id: int) -> bool:
+        return stream_id & 1 == 1 and stream_id < self._next_id
+
+    # ---- requests
+
+    def start(self, call: ClientCall) -> None:
+        """Open a stream for a call, or let it wait until the server takes one more; not to be called when `closing`."""
+        stream_id = self._next_id
+        if len(self.streams) >= self.peer_streams:
+            call.wait_in(self.waiting)
+            self.watch(call.deadline)
+            return
+        self._next_id = stream_id + 2
+        call.stream_id = stream_id
+        call.connection = self
+        self.streams[stream_id] = call
+        if self._first_block:
+            self._first_block = False
+            call.send(self, TABLE_SIZE_ZERO)
+        else:
+            call.send(self)
+        if call.deadline < math.inf:
+            self.watch(call.deadline)
+        if stream_id >= self.limits.last_stream_id:
+            self.retire()
+
+    def head_frames(self, stream_id: int, block: bytes) -> bytes:
+        """Return the frames of a header block."""
+        return headers_frames(stream_id, END_HEADERS, block, self.output.frame_size)
+
+    def open_streams(self) -> Iterable[ClientCall]:
+        return chain(self.streams.values(), self.waiting)
+
+    # ---- responses
+
+    def on_headers(self, stream_id: int, block: bytes, *, ends_stream: bool) -> None:
+        head = self._blocks.known.get(block)
+        if head is None:
+            head = self._decode(block)
+        call = self.streams.get(stream_id)
+        if call is None:
+            self.check_was_opened(stream_id)
+        elif ends_stream:
+            del self.streams[stream_id]
+            call.on_trailers(head)
+            if self.waiting or self.closing:
+                self.stream_ended()
+        else:
+            call.on_initial(head)
+
+    def _decode(self, block: bytes) -> ResponseHead:
+        blocks = self._blocks
+        before = blocks.decoded_bytes
+        head = blocks.decode(block)
+        if blocks.decoded_bytes != before:
+            self.charge_headers(blocks.decoded_bytes - before)
+        return head
+
+    def on_data(self, stream_id: int, flags: int, data: bytes, start: int, end: int) -> None:
+        call = self.streams.get(stream_id)
+        if call is None:
+            self.check_was_opened(stream_id)
+        elif (
+            not flags
+            and call.inbox is None
+            and end - start >= MESSAGE_PREFIX
+            and not data[start]
+            and unpack_u32(data, start + 1)[0] == end - start - MESSAGE_PREFIX
+            and end - start <= self._whole_message_bytes
+        ):
+            call.on_message(data[start + MESSAGE_PREFIX : end])
+        else:
+            self._take_data(call, flags, data[start:end])
+
+    def _take_data(self, call: ClientCall, flags: int, payload: bytes) -> None:
+        if self.held_bytes + len(payload) > self.limits.held_bytes:
+            self.violated(call.stream_id, ErrorCode.ENHANCE_YOUR_CALM)
+            return
+        call.on_data(flags, payload)
+        if flags & END_STREAM and self.streams.pop(call.stream_id, None) is not None:
+            call.finish(grpc.StatusCode.UNKNOWN, "No status received")
+            self.stream_ended()
+
+    def stream_ended(self) -> None:
+        """Called when a stream has ended while calls wait, or while the connection closes."""
+        if not self.closing:
+            self._start_waiting()
+        elif not self.streams:
+            self.close()
+
+    def _start_waiting(self) -> None:
+        while self.waiting and len(self.streams) < self.peer_streams and not self.closing:
+            call, _ = self.waiting.popitem(last=False)
+            self.start(call)
+        if self.closing:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Hand the calls that wait here back to the channel."""
+        while self.waiting:
+            call, _ = self.waiting.popitem(last=False)
+            call.restart()
+
+    # ---- the end
+
+    def on_goaway(self, last_stream_id: int) -> None:
+        self._tell_closing()
+        refused = [stream_id for stream_id in self.streams if stream_id > last_stream_id]
+        calls = [self.streams.pop(stream_id) for stream_id in refused]
+        for call in calls:
+            self.abandon(call)
+            call.on_refused()
+        self.stream_ended()
+
+    def retire(self) -> None:
+        """Take no more calls and close once the open ones have ended."""
+        self.closing = True
+        self._tell_closing()
+        self.stream_ended()
+
+    def _tell_closing(self) -> None:
+        if not self._told_closing:
+            self._told_closing = True
+            self._owner.connection_closing(self)
+        self._give_back()
+
+    def fail(self, violation: ConnectionViolation) -> None:
+        super().fail(violation)
+        self._tell_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._tell_closing()
+        self._owner.connection_gone(self)

@@ -1,0 +1,160 @@
+"""What stubs call: one object a method, which makes a call each time."""
+
+import asyncio
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from hasten._core.ambient import AMBIENT
+from hasten._core.errors import ConfigurationError
+from hasten.rpc.channel._call import ClientCall, Method
+from hasten.rpc.channel._encoding import encode_rest
+from hasten.rpc.channel._exchange import Exchange
+from hasten.rpc.channel._service_config import NOTHING_SAID, MethodConfig
+from hasten.rpc.channel._streams import Requests, StreamStreamCall, StreamUnaryCall, UnaryStreamCall
+from hasten.rpc.channel._unary import UnaryUnaryCall
+from hasten.rpc.wire._compression import IDENTITY, encoding_of
+from hasten.rpc.wire._hpack import encode_field
+
+if TYPE_CHECKING:
+    from hasten.rpc.channel._channel import Channel
+    from hasten.rpc.channel._encoding import Metadata
+
+
+class _Multicallable:
+    """A method of a channel.
+
+    Attributes:
+      method, config: What is called, and what the service config says of it.
+    """
+
+    def __init__(self, channel: "Channel", method: Method, config: MethodConfig) -> None:
+        self._channel = channel
+        self.method = method
+        self.config = config
+        self._is_plain = config == NOTHING_SAID and channel.compression is None and not channel.tracks
+
+    def _begin(
+        self,
+        call: ClientCall,
+        timeout: float | None,
+        credentials: grpc.CallCredentials | None,
+        wait_for_ready: bool | None,
+        compression: grpc.Compression | None,
+    ) -> None:
+        """Give a call its deadline, the shortest of all that hold, and what else is said of it, and send it.
+
+        Raises:
+          ConfigurationError: call credentials were given.
+        """
+        if credentials is not None:
+            raise ConfigurationError("credentials", "call credentials are not supported", "send them as metadata")
+        ambient, config, channel = AMBIENT.get(), self.config, self._channel
+        deadline = math.inf if ambient is None else ambient.deadline
+        given = [seconds for seconds in (timeout, config.timeout) if seconds is not None]
+        if given:
+            deadline = min(deadline, time.monotonic() + min(given))
+        if deadline != math.inf:
+            call.deadline = deadline
+        call.wait_for_ready = bool(config.wait_for_ready if wait_for_ready is None else wait_for_ready)
+        encoding = encoding_of(channel.compression if compression is None else compression)
+        if encoding != IDENTITY:
+            call.encoding = encoding
+            call.rest = encode_field(b"grpc-encoding", encoding.encode()) + call.rest
+        channel.prepare(call, config)
+        call.channel.dispatch(call)
+
+    def _exchange(self, metadata: "Metadata", request: bytes | None) -> Exchange:
+        loop = asyncio.get_running_loop()
+        return Exchange(self.method, self._channel.dispatcher(loop), _rest(metadata), loop, request=request)
+
+
+def _rest(metadata: "Metadata") -> bytes:
+    ambient = AMBIENT.get()
+    return encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+
+
+class UnaryUnaryMultiCallable(_Multicallable, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
+    """One message each way."""
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: "Metadata" = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> UnaryUnaryCall:
+        loop = asyncio.get_running_loop()
+        dispatcher = self._channel.dispatcher(loop)
+        method = self.method
+        ambient = AMBIENT.get()
+        rest = encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+        call = UnaryUnaryCall(method, dispatcher, rest, method.serialize(request), loop)
+        if self._is_plain and credentials is None and wait_for_ready is None and compression is None:
+            # What `_begin` does for the many calls that need no more: 0.9 µs less.
+            deadline = math.inf if ambient is None else ambient.deadline
+            if timeout is not None:
+                deadline = min(deadline, time.monotonic() + timeout)
+            if deadline != math.inf:
+                call.deadline = deadline
+            dispatcher.dispatch(call)
+        else:
+            self._begin(call, timeout, credentials, wait_for_ready, compression)
+        return call
+
+
+class UnaryStreamMultiCallable(_Multicallable, grpc.aio.UnaryStreamMultiCallable[Any, Any]):
+    """One request, a stream of responses."""
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: "Metadata" = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> UnaryStreamCall:
+        exchange = self._exchange(metadata, self.method.serialize(request))
+        self._begin(exchange, timeout, credentials, wait_for_ready, compression)
+        return UnaryStreamCall(exchange)
+
+
+class StreamUnaryMultiCallable(_Multicallable, grpc.aio.StreamUnaryMultiCallable[Any, Any]):
+    """A stream of requests, one response."""
+
+    def __call__(
+        self,
+        request_iterator: Requests = None,
+        timeout: float | None = None,
+        metadata: "Metadata" = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamUnaryCall:
+        exchange = self._exchange(metadata, None)
+        self._begin(exchange, timeout, credentials, wait_for_ready, compression)
+        return StreamUnaryCall(exchange, request_iterator)
+
+
+class StreamStreamMultiCallable(_Multicallable, grpc.aio.StreamStreamMultiCallable[Any, Any]):
+    """A stream of requests, a stream of responses."""
+
+    def __call__(
+        self,
+        request_iterator: Requests = None,
+        timeout: float | None = None,
+        metadata: "Metadata" = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> StreamStreamCall:
+        exchange = self._exchange(metadata, None)
+        self._begin(exchange, timeout, credentials, wait_for_ready, compression)
+        return StreamStreamCall(exchange, request_iterator)

@@ -1,0 +1,153 @@
+"""The unary-unary call: one message each way, the hot path of a client."""
+
+import asyncio
+import math
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+
+from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method
+from hasten.rpc.transport._inbox import Inbox
+from hasten.rpc.wire._compression import MessageError, decompress
+from hasten.rpc.wire._frames import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    MESSAGE_PREFIX,
+    PADDED,
+    ErrorCode,
+    frame,
+    pack_header,
+    pack_message_header,
+    unpadded,
+)
+
+if TYPE_CHECKING:
+    from hasten.rpc.channel._connection import ClientConnection
+    from hasten.rpc.wire._response_head import ResponseHead
+
+_UNREAD = object()
+
+
+class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
+    """A call with one message each way; await it for the response.
+
+    Cancellation: cancelling who awaits it cancels the call, and the server is told.
+    """
+
+    _message: bytes | None = None
+    _response: Any = _UNREAD
+
+    def __init__(
+        self, method: Method, channel: Dispatcher, rest: bytes, payload: bytes, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.method = method
+        self.channel = channel
+        self.rest = rest
+        self._payload = payload
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        # A generator, although returning the future's iterator would save 0.1 µs: the ledger finds the call in it.
+        if self._code is None:
+            try:
+                yield from self._future
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        if self._code is not OK:
+            raise self.error()
+        if self._response is _UNREAD:
+            self._response = self.method.deserialize(self._message or b"")
+        return self._response
+
+    def send(self, connection: "ClientConnection", table_update: bytes = b"") -> None:
+        payload, compressed = self._payload, False
+        if self.tracked or self.encoding:
+            payload, compressed = self.compressed(payload)
+        prefix = table_update + self.method.prefix
+        timeout = connection.timeout_field(self.deadline) if self.deadline < math.inf else b""
+        rest = self.rest
+        size = len(payload) + MESSAGE_PREFIX
+        output = connection.output
+        length = len(prefix) + len(timeout) + len(rest)
+        stream_id = self.stream_id
+        if length <= output.frame_size and output.takes_at_once(self, size):
+            output.window -= size
+            connection.write(
+                b"".join(
+                    (
+                        pack_header(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream_id),
+                        prefix,
+                        timeout,
+                        rest,
+                        pack_message_header(
+                            *(size >> 8, size & 0xFF, DATA, END_STREAM, stream_id, compressed, size - MESSAGE_PREFIX)
+                        ),
+                        payload,
+                    )
+                )
+            )
+            return
+        head = connection.head_frames(stream_id, prefix + timeout + rest)
+        output.send_message(self, payload, compressed=compressed, head=head)
+        output.send_tail(self, frame(DATA, END_STREAM, stream_id))
+
+    def on_message(self, message: bytes) -> None:
+        if self._message is not None:
+            self._too_many()
+        else:
+            self._message = message
+
+    def on_data(self, flags: int, payload: bytes) -> None:
+        """Take a part of a message, or one that is compressed."""
+        connection = self.connection
+        assert connection is not None
+        if self.inbox is None:
+            self.inbox = Inbox(connection, self.stream_id, connection.limits)
+        data = unpadded(payload) if flags & PADDED else payload
+        try:
+            if not self.inbox.feed(data, padding=len(payload) - len(data)):
+                connection.violated(self.stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+                return
+            if len(self.inbox.messages) + (self._message is not None) > 1:
+                self._too_many()
+            elif self.inbox.messages:
+                self._take(self.inbox)
+        except MessageError as error:
+            self.reset(ErrorCode.CANCEL)
+            self.finish(error.code, str(error))
+
+    def _take(self, inbox: Inbox) -> None:
+        is_compressed, message = inbox.pop()
+        if is_compressed:
+            assert self._initial is not None
+            message = decompress(self._initial.encoding, message, inbox.limits.message_bytes)
+        self._message = message
+
+    def _too_many(self) -> None:
+        self.reset(ErrorCode.CANCEL)
+        self.finish(grpc.StatusCode.UNIMPLEMENTED, "More than one response message")
+
+    def on_trailers(self, head: "ResponseHead") -> None:
+        if head.grpc_status == 0 and self._message is not None and not self.tracked:
+            self._trailers = head
+            self._code = OK
+            if not self._future.done():
+                self._future.set_result(None)
+            if self._callbacks or self._end_waiters is not None or self._head_waiters is not None:
+                self._settle()
+        elif head.grpc_status == 0 and self._message is None:
+            self._trailers = head
+            self.finish(grpc.StatusCode.UNIMPLEMENTED, "No response message")
+        else:
+            super().on_trailers(head)
+
+    def _on_finish(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def _forget_attempt(self) -> None:
+        self._message = None

@@ -54,6 +54,7 @@ class Limits:
       flush_messages: Writes that are joined at most before they go out: 8 to 16 keeps the peer busy while we work.
       keepalive_seconds, keepalive_timeout_seconds: A PING is sent when nothing came for so long while calls are open;
         without an answer within the second the connection is lost. 0 sends none.
+      keepalive_without_calls: Send them also while no call is open.
       connection_age_seconds, connection_age_grace_seconds: A server's connection is drained at this age (with a tenth
         of jitter) and cut after the grace; 0 never.
       connection_idle_seconds: A server's connection without calls for so long is drained; 0 never.
@@ -85,6 +86,7 @@ class Limits:
     flush_messages: int = 16
     keepalive_seconds: float = 0.0
     keepalive_timeout_seconds: float = 20.0
+    keepalive_without_calls: bool = False
     connection_age_seconds: float = 0.0
     connection_age_grace_seconds: float = 30.0
     connection_idle_seconds: float = 0.0

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -81,7 +82,7 @@ class Channel(grpc.aio.Channel):
             parse_target(target),
             context_for_channel(credentials) if credentials is not None else None,
             chosen,
-            limits_from_options(limits or Limits(), options),
+            _limits(limits or Limits(), options, chosen),
             self._service_config.balancing or Balancing(policy=balancing or _policy(chosen.balancing)),
             tuple(hooks),
         )
@@ -203,6 +204,11 @@ class Channel(grpc.aio.Channel):
         path = path.decode() if isinstance(path, bytes) else path
         prefix = self._route.encoder.prefix(path)
         return Method(path, prefix, serialize, deserialize), self._service_config.for_method(path)
+
+
+def _limits(limits: Limits, options: Sequence[tuple[str, Any]] | None, chosen: ChannelOptions) -> Limits:
+    limits = limits_from_options(limits, options)
+    return replace(limits, keepalive_without_calls=True) if chosen.keepalive_without_calls else limits
 
 
 def _policy(name: str) -> Policy:

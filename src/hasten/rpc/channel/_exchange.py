@@ -14,7 +14,8 @@ from grpc.aio import EOF
 from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method
 from hasten.rpc.transport._inbox import Inbox
 from hasten.rpc.wire._compression import MessageError, decompress
-from hasten.rpc.wire._frames import DATA, END_STREAM, PADDED, ErrorCode, frame, unpadded
+from hasten.rpc.wire._frames import DATA, END_STREAM, PADDED, ErrorCode, frame
+from hasten.rpc.wire._payloads import unpadded
 
 if TYPE_CHECKING:
     from hasten.rpc.channel._connection import ClientConnection

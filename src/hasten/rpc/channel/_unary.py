@@ -21,8 +21,8 @@ from hasten.rpc.wire._frames import (
     frame,
     pack_header,
     pack_message_header,
-    unpadded,
 )
+from hasten.rpc.wire._payloads import unpadded
 
 if TYPE_CHECKING:
     from hasten.rpc.channel._connection import ClientConnection

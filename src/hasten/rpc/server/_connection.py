@@ -32,9 +32,9 @@ from hasten.rpc.wire._frames import (
     goaway_frame,
     headers_frames,
     unpack_u32,
-    unpadded,
 )
 from hasten.rpc.wire._hpack import TABLE_SIZE_ZERO, HeaderBlocks
+from hasten.rpc.wire._payloads import unpadded
 from hasten.rpc.wire._request_head import FIXED, RequestHead, RequestHeads
 from hasten.rpc.wire._status import CODE_BY_STATUS
 
@@ -179,7 +179,7 @@ class ServerConnection(Connection[ServerCall]):
         before = blocks.decoded_bytes
         head = blocks.decode(block)
         if blocks.decoded_bytes != before:
-            self.charge_headers(blocks.decoded_bytes - before)
+            self.reading.charge_headers(blocks.decoded_bytes - before)
         return head
 
     def _open_slowly(self, call: ServerCall, head: RequestHead, *, ends_stream: bool) -> None:

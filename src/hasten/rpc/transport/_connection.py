@@ -13,7 +13,9 @@ from typing import Generic, TypeVar, cast
 from hasten.rpc._limits import LARGEST_STREAM_ID, LARGEST_WINDOW, Limits
 from hasten.rpc.transport._deadlines import Deadlines
 from hasten.rpc.transport._guards import PingStrikes, TokenBucket
+from hasten.rpc.transport._keepalive import Keepalive
 from hasten.rpc.transport._output import Output
+from hasten.rpc.transport._reading import Reading
 from hasten.rpc.transport._stream import Stream
 from hasten.rpc.wire._frames import (
     ACK,
@@ -47,15 +49,22 @@ from hasten.rpc.wire._frames import (
     reset_frame,
     settings_frame,
     unpack_header,
-    unpack_setting,
-    unpack_u32,
     window_frame,
+)
+from hasten.rpc.wire._payloads import (
+    check_priority,
+    check_settings_ack,
+    goaway,
+    header_block,
+    ping_data,
+    reset_code,
+    settings,
+    window_increment,
 )
 
 AnyStream = TypeVar("AnyStream", bound=Stream)
 
 _CLOSE_SECONDS = 1.0  # what a peer has to read our last words
-_HEADERS_PAUSE, _REPLIES_PAUSE = 1, 2  # why nothing is read from the socket
 _FRAME_HEADER = 9
 
 
@@ -103,16 +112,11 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self._widen_at = limits.connection_window_bytes // 2
         self._window = limits.connection_window_bytes
         self._resets = TokenBucket(limits.reset_burst, limits.reset_rate)
-        self._header_budget = TokenBucket(
-            limits.decoded_header_bytes_per_second, limits.decoded_header_bytes_per_second
-        )
-        self._reading_paused = 0
-        self._replies = 0
+        self.reading = Reading(loop, limits)
         self._deadlines = Deadlines(loop, self.open_streams)
         self.watch = self._deadlines.watch
         self._patience: asyncio.TimerHandle | None = None
-        self._keepalive: asyncio.TimerHandle | None = None
-        self._reads = 0
+        self._keepalive = Keepalive(loop, limits, self._send_now, lambda: bool(self.streams), self._unheard)
 
     # ---- what a side adds
 
@@ -147,21 +151,21 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from it
         transport.set_write_buffer_limits(high=self.limits.write_high_bytes)
         self.output.connect(transport)
+        self.reading.connect(transport)
         transport.write(self._first_words())
-        if self.limits.keepalive_seconds:
-            self._keepalive = self.loop.call_later(self.limits.keepalive_seconds, self._listen, self._reads)
+        self._keepalive.start()
 
     def _first_words(self) -> bytes:
         limits = self.limits
-        settings = {
+        ours = {
             HEADER_TABLE_SIZE: 0,
             INITIAL_WINDOW_SIZE: limits.stream_window_bytes,
             MAX_FRAME_SIZE: limits.frame_bytes,
             MAX_HEADER_LIST_SIZE: limits.header_list_hard_bytes,
         }
-        settings.update(self._side_settings())
+        ours.update(self._side_settings())
         increment = limits.connection_window_bytes - DEFAULT_WINDOW
-        return settings_frame(settings) + (window_frame(0, increment) if increment else b"")
+        return settings_frame(ours) + (window_frame(0, increment) if increment else b"")
 
     def _side_settings(self) -> dict[int, int]:
         return {ENABLE_PUSH: 0}
@@ -177,7 +181,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             self.fail(ConnectionViolation(ErrorCode.SETTINGS_TIMEOUT, "no SETTINGS came"))
 
     def data_received(self, data: bytes) -> None:
-        self._reads += 1
+        self._keepalive.reads += 1
         if self._partial:
             self._partial += data
             if len(self._partial) < self._partial_needs:
@@ -228,7 +232,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             elif kind == HEADERS:
                 end = position
                 if flags & (PADDED | PRIORITISED):
-                    start, end = _inner(data, start, end, flags, stream_id & LARGEST_STREAM_ID)
+                    start, end = header_block(data, start, end, flags, stream_id & LARGEST_STREAM_ID)
                 if flags & END_HEADERS:
                     self.on_headers(stream_id & LARGEST_STREAM_ID, data[start:end], ends_stream=flags & END_STREAM != 0)
                 else:
@@ -246,16 +250,15 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self.output.pause()
 
     def resume_writing(self) -> None:
-        self._replies = 0
-        self._resume_reading(_REPLIES_PAUSE)
+        self.reading.forgive_replies()
         self.output.resume()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         self._deadlines.close()
-        for timer in (self._patience, self._keepalive):
-            if timer is not None:
-                timer.cancel()
+        self._keepalive.close()
+        if self._patience is not None:
+            self._patience.cancel()
         streams = list(self.streams.values())
         self.streams.clear()
         reason = self.goaway_reason or (str(exc) if exc else "connection closed")
@@ -281,7 +284,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         elif kind == CONTINUATION:
             self._on_continuation(flags, stream_id, payload)
         elif kind == PRIORITY:
-            _check_priority(stream_id, payload)
+            check_priority(stream_id, payload)
         elif kind == PUSH_PROMISE:
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE")
         # RFC 9113 section 4.1: frames of unknown types are ignored
@@ -315,9 +318,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE of another size than 4")
-        increment = unpack_u32(payload)[0] & LARGEST_WINDOW
+        increment = window_increment(payload)
         if not stream_id:
             if not increment:
                 raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
@@ -338,15 +339,13 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, f"frame on idle stream {stream_id}")
 
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 4:
-            raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM of another size than 4")
+        code = reset_code(payload)
         self.check_was_opened(stream_id)
         self._charge_reset()
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
-            code = unpack_u32(payload)[0]
             self.abandon(stream)
-            stream.on_reset(ErrorCode(code) if code <= ErrorCode.HTTP_1_1_REQUIRED else ErrorCode.INTERNAL_ERROR)
+            stream.on_reset(code)
 
     def _charge_reset(self) -> None:
         """Count a stream that ended early at the peer's will (CVE-2023-44487), or by its fault (CVE-2025-8671)."""
@@ -354,34 +353,24 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        if len(payload) != 8:
-            raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "PING of another size than 8")
-        if stream_id:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
+        data = ping_data(stream_id, payload)
         if flags & ACK:
-            self.on_ping_acknowledged(payload)
+            self.on_ping_acknowledged(data)
         elif self._strikes.strike(self.output.sent_bytes):
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")
         else:
-            self._reply(frame(PING, ACK, 0, payload))
+            self._reply(frame(PING, ACK, 0, data))
 
     def on_ping_acknowledged(self, payload: bytes) -> None:
         """The peer has answered a PING of ours."""
 
     def _on_settings_frame(self, flags: int, stream_id: int, payload: bytes) -> None:
         self._expected = None
-        if stream_id:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
         if flags & ACK:
-            if payload:
-                raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS acknowledgement with a payload")
+            check_settings_ack(stream_id, payload)
             self.settings_acknowledged()
             return
-        if len(payload) % 6:
-            raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS of a broken size")
-        if len(payload) > 6 * self.limits.settings_per_frame:
-            raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too many settings")
-        for key, value in unpack_setting(payload):
+        for key, value in settings(stream_id, payload, self.limits.settings_per_frame):
             self._apply_setting(key, value)
         self._reply(SETTINGS_ACK)
         self.on_settings()
@@ -401,23 +390,15 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH {value}")
 
     def _on_goaway_frame(self, stream_id: int, payload: bytes) -> None:
-        if stream_id:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY of less than 8 bytes")
-        code = unpack_u32(payload, 4)[0]
+        last_stream_id, self.goaway_code, self.goaway_reason = goaway(stream_id, payload)
         self.closing = True
-        self.goaway_code = ErrorCode(code) if code <= ErrorCode.HTTP_1_1_REQUIRED else ErrorCode.INTERNAL_ERROR
-        self.goaway_reason = payload[8:1032].decode("utf-8", "replace")
-        self.on_goaway(unpack_u32(payload)[0] & LARGEST_STREAM_ID)
+        self.on_goaway(last_stream_id)
 
     def _reply(self, frames: bytes) -> None:
         """Answer a control frame; one who floods us with them and reads nothing is not read any more either."""
         self.write(frames)
         if self.output.paused:
-            self._replies += 1
-            if self._replies > self.limits.control_frames:
-                self._pause_reading(_REPLIES_PAUSE)
+            self.reading.charge_reply()
 
     # ---- streams
 
@@ -458,43 +439,13 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self._unwidened = 0
         self.write(window_frame(0, received))
 
-    def charge_headers(self, decoded_bytes: int) -> None:
-        """Count header bytes that were dear to decode; the connection rests until they are paid for."""
-        if not self._header_budget.take(decoded_bytes):
-            self._pause_reading(_HEADERS_PAUSE)
-            seconds = self._header_budget.seconds_until_positive()
-            self.loop.call_later(seconds, self._resume_reading, _HEADERS_PAUSE)
-
-    def _pause_reading(self, reason: int) -> None:
-        if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()
-        self._reading_paused |= reason
-
-    def _resume_reading(self, reason: int) -> None:
-        if self._reading_paused:
-            self._reading_paused &= ~reason
-            if not self._reading_paused and self._transport is not None and not self._transport.is_closing():
-                self._transport.resume_reading()
-
-    # ---- time
-
-    def _listen(self, reads: int) -> None:
-        """Send a keepalive PING when nothing came for a while (gRFC A8)."""
-        seconds = self.limits.keepalive_seconds
-        if reads != self._reads or not self.streams:
-            self._keepalive = self.loop.call_later(seconds, self._listen, self._reads)
-            return
-        self.write(frame(PING, 0, 0, bytes(8)))
+    def _send_now(self, frames: bytes) -> None:
+        self.write(frames)
         self.output.flush()
-        seconds = self.limits.keepalive_timeout_seconds
-        self._keepalive = self.loop.call_later(seconds, self._give_up, self._reads)
 
-    def _give_up(self, reads: int) -> None:
-        if reads == self._reads:
-            self.goaway_reason = "keepalive watchdog timeout"
-            self.abort()
-        else:
-            self._listen(self._reads)
+    def _unheard(self) -> None:
+        self.goaway_reason = "keepalive watchdog timeout"
+        self.abort()
 
     # ---- the end
 
@@ -511,7 +462,6 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         transport = self._transport
         if transport is not None and not transport.is_closing():
             self.output.flush()
-            self._reading_paused |= _REPLIES_PAUSE
             transport.close()
             self.loop.call_later(_CLOSE_SECONDS, self.abort)
 
@@ -524,27 +474,3 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def get_extra_info(self, name: str) -> object:
         """Return what the transport knows: `peername`, `ssl_object`."""
         return self._transport.get_extra_info(name) if self._transport is not None else None
-
-
-def _inner(data: bytes, start: int, end: int, flags: int, stream_id: int) -> tuple[int, int]:
-    """Return where a HEADERS frame's block stands between its priority and its padding (RFC 9113 section 6.2)."""
-    padding = 0
-    if flags & PADDED and start < end:
-        padding = data[start]
-        start += 1
-    if flags & PRIORITISED:
-        _check_priority(stream_id, data[start : min(end, start + 5)])
-        start += 5
-    if start + padding > end:
-        raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
-    return start, end - padding
-
-
-def _check_priority(stream_id: int, payload: bytes) -> None:
-    """Check what is otherwise ignored (RFC 9113 section 5.3.2 deprecates priorities)."""
-    if len(payload) != 5:
-        raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "PRIORITY of another size than 5")
-    if not stream_id:
-        raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "PRIORITY on stream 0")
-    if unpack_u32(payload)[0] & LARGEST_STREAM_ID == stream_id:
-        raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "stream depends on itself")

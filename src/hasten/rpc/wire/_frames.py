@@ -117,15 +117,4 @@ def headers_frames(stream_id: int, flags: int, block: bytes, frame_size: int) ->
     return b"".join((first, *middle, frame(CONTINUATION, END_HEADERS, stream_id, parts[-1])))
 
 
-def unpadded(payload: bytes) -> bytes:
-    """Return the data of a padded DATA frame (RFC 9113 section 6.1).
-
-    Raises:
-      ConnectionViolation: the padding is longer than the frame.
-    """
-    if not payload or payload[0] >= len(payload):
-        raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "padding longer than the frame")
-    return payload[1 : len(payload) - payload[0]]
-
-
 SETTINGS_ACK = frame(SETTINGS, ACK, 0)

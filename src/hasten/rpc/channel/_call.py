@@ -23,7 +23,9 @@ from hasten.rpc.wire._status import STATUS_BY_CODE, http_status_to_code, reset_t
 if TYPE_CHECKING:
     from collections import OrderedDict
 
+    from hasten.rpc.channel._attempts import Plan
     from hasten.rpc.channel._connection import ClientConnection
+    from hasten.rpc.wire._hpack import Fields
     from hasten.rpc.wire._response_head import ResponseHead
 
 OK = grpc.StatusCode.OK
@@ -68,8 +70,8 @@ class Dispatcher(Protocol):
     def dispatch(self, call: "ClientCall") -> None:
         """Send the call on a connection, now or as soon as there is one."""
 
-    def attempt_ended(self, call: "ClientCall", code: grpc.StatusCode) -> bool:
-        """Called at the end of each attempt of a call that is `tracked`; True when the channel sends it again."""
+    def attempt_ended(self, call: "ClientCall", code: grpc.StatusCode, *, final: bool) -> bool:
+        """Called at the end of each attempt of a call that is `tracked`; True when the call is sent again."""
 
 
 class ClientCall(Stream):
@@ -82,6 +84,8 @@ class ClientCall(Stream):
       line: Where it waits then.
       wait_for_ready: Stay while the channel has no connection, until the deadline.
       tracked: The channel wants to know how each attempt ends.
+      plan: How it goes on after an attempt; None when each is the last.
+      largest_request, largest_response: Most bytes of one message, beside the connection's bound; 0 is no bound.
       refusals: Attempts that a server has not looked at.
     """
 
@@ -92,10 +96,12 @@ class ClientCall(Stream):
     refusals: int = 0
     encoding: str = ""
     started_at: float = 0.0
+    largest_request: int = 0
+    largest_response: int = 0
     sent_bytes: int = 0
     received_bytes: int = 0
     endpoint: Any = None
-    retries: Any = None
+    plan: "Plan | None" = None
     _code: grpc.StatusCode | None = None
     _details: str = ""
     _debug: str = ""
@@ -162,7 +168,8 @@ class ClientCall(Stream):
         """The stream has ended with a header block; the connection has forgotten it."""
         self._trailers = head
         if head.grpc_status >= 0:
-            self.finish(STATUS_BY_CODE[head.grpc_status], percent_decode(head.grpc_message))
+            details = percent_decode(head.grpc_message) if head.grpc_status else ""  # as grpc-core: nobody asks on OK
+            self.finish(STATUS_BY_CODE[head.grpc_status], details)
         elif head.http_status not in {0, 200}:
             details = f"Received http2 header with status: {head.http_status}"
             self.finish(http_status_to_code(head.http_status), details)
@@ -197,9 +204,26 @@ class ClientCall(Stream):
     @property
     def attempt(self) -> Attempt:
         """Why the current attempt was sent."""
-        if self.retries is not None and self.retries.count:
-            return "retry"
-        return "transparent" if self.refusals else "first"
+        kind = self.plan.kind if self.plan is not None else "first"
+        return "transparent" if self.refusals and kind == "first" else kind
+
+    @property
+    def has_response(self) -> bool:
+        """Whether anything but a status has come."""
+        return self._initial is not None
+
+    @property
+    def trailing_fields(self) -> "Fields":
+        return self._trailers.fields if self._trailers is not None else []
+
+    @property
+    def outcome(self) -> grpc.StatusCode | None:
+        """The call's status; None while it is open."""
+        return self._code
+
+    def dispatch(self) -> None:
+        """Send the call for the first time."""
+        self.channel.dispatch(self)
 
     @property
     def can_be_sent_again(self) -> bool:
@@ -256,7 +280,7 @@ class ClientCall(Stream):
         """
         if self._code is not None:
             return
-        if self.tracked and self.channel.attempt_ended(self, code) and not final:
+        if self.tracked and self.channel.attempt_ended(self, code, final=final):
             return
         self._code = code
         self._details = details
@@ -381,3 +405,8 @@ def _wake(waiters: "list[asyncio.Future[None]]") -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
+
+
+def too_large_to_send(size: int, most: int) -> str:
+    """Return the details of a call whose request is too large, in grpc-core's words."""
+    return f"Sent message larger than max ({size} vs. {most})"

@@ -13,9 +13,11 @@ from grpc.aio import UsageError
 from hasten import __version__
 from hasten._core.errors import ConfigurationError
 from hasten._core.signals import CallHook
+from hasten.resilience import RetryBudget, Throttle
 from hasten.rpc._credentials import context_for_channel
 from hasten.rpc._limits import Limits
 from hasten.rpc._options import ChannelOptions, channel_options, limits_from_options
+from hasten.rpc.channel._attempts import Allowance, Retries
 from hasten.rpc.channel._backoff import BackoffPolicy
 from hasten.rpc.channel._balancing import Policy
 from hasten.rpc.channel._call import ClientCall, Method
@@ -28,7 +30,13 @@ from hasten.rpc.channel._multicallables import (
     UnaryUnaryMultiCallable,
 )
 from hasten.rpc.channel._outliers import default_detection
-from hasten.rpc.channel._service_config import EMPTY_SERVICE_CONFIG, Balancing, MethodConfig, parse_service_config
+from hasten.rpc.channel._service_config import (
+    EMPTY_SERVICE_CONFIG,
+    Balancing,
+    HedgingPolicy,
+    MethodConfig,
+    parse_service_config,
+)
 from hasten.rpc.channel._subchannel import Connectivity
 from hasten.rpc.channel._target import Target, parse_target
 
@@ -54,6 +62,7 @@ class Channel(grpc.aio.Channel):
       balancing: `pick_first`, `round_robin`, or `p2c` (power of two choices on peak EWMA); the service config's or
         `pick_first` without.
       limits: Bounds of each connection; `options` override them.
+      retry_budget: Bounds retries and hedges of the service config; 10 % of the calls without. Channels may share one.
       hooks: Called with a `CallStarted` and a `CallFinished` for each attempt of each call.
     Raises:
       ConfigurationError: the target, an option or the service config is wrong.
@@ -70,6 +79,7 @@ class Channel(grpc.aio.Channel):
         service_config: str | Mapping[str, Any] | None = None,
         balancing: Policy | None = None,
         limits: Limits | None = None,
+        retry_budget: RetryBudget | None = None,
         hooks: Sequence[CallHook] = (),
     ) -> None:
         # More than 8 parameters: five of them are those of grpc.aio.secure_channel.
@@ -83,10 +93,15 @@ class Channel(grpc.aio.Channel):
             context_for_channel(credentials) if credentials is not None else None,
             chosen,
             _limits(limits or Limits(), options, chosen),
-            self._service_config.balancing or Balancing(policy=balancing or _policy(chosen.balancing)),
+            _balancing(balancing, self._service_config.balancing, chosen.balancing),
             tuple(hooks),
         )
+        self.encoder = self._route.encoder
         self.tracks = bool(self._route.hooks) or self._route.balancing != "pick_first"
+        self.is_plain = not self.tracks and self.compression is None and not self._route.limits.sent_message_bytes
+        throttling = self._service_config.retry_throttling
+        throttle = Throttle(throttling.max_tokens, throttling.token_ratio) if throttling else None
+        self.allowance = Allowance(retry_budget or RetryBudget(), throttle)
         self._dispatcher: CallDispatcher | None = None
         self._abandoned: list[CallDispatcher] = []
         self._closed = False
@@ -117,7 +132,20 @@ class Channel(grpc.aio.Channel):
 
     def prepare(self, call: ClientCall, config: MethodConfig) -> None:
         """Give a call what the channel and the service config want of it."""
+        limits = self._route.limits
+        most = [size for size in (limits.sent_message_bytes, config.max_request_bytes) if size]
+        call.largest_request = min(most, default=0)
+        call.largest_response = config.max_response_bytes or 0
         call.tracked = self.tracks
+        if self._retries and (config.retry is not None or config.hedging is not None):
+            self.allowance.budget.deposit()
+            call.tracked = True
+            if config.retry is not None:
+                call.plan = Retries(config.retry, self.allowance, asyncio.get_running_loop())
+
+    def hedging(self, config: MethodConfig) -> HedgingPolicy | None:
+        """Return how calls of a method are hedged, None when they are not."""
+        return config.hedging if self._retries else None
 
     # ---- grpc.aio.Channel
 
@@ -202,13 +230,20 @@ class Channel(grpc.aio.Channel):
 
     def _method(self, path: str | bytes, serialize: Serialize, deserialize: Deserialize) -> tuple[Method, MethodConfig]:
         path = path.decode() if isinstance(path, bytes) else path
-        prefix = self._route.encoder.prefix(path)
+        prefix = self.encoder.prefix(path)
         return Method(path, prefix, serialize, deserialize), self._service_config.for_method(path)
 
 
 def _limits(limits: Limits, options: Sequence[tuple[str, Any]] | None, chosen: ChannelOptions) -> Limits:
     limits = limits_from_options(limits, options)
     return replace(limits, keepalive_without_calls=True) if chosen.keepalive_without_calls else limits
+
+
+def _balancing(given: Policy | None, configured: Balancing | None, option: str) -> Balancing:
+    """Return how calls are balanced: by the constructor, else by the service config, else by an option."""
+    if given is not None or configured is None:
+        return Balancing(policy=given or _policy(option))
+    return configured
 
 
 def _policy(name: str) -> Policy:

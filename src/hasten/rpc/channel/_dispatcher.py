@@ -95,7 +95,8 @@ class CallDispatcher:
         if ready is not None and not call.tracked:
             ready.start(call)
             return
-        endpoint = self._balancer.pick_other(call.retries.used) if call.retries else self._balancer.pick()
+        plan = call.plan
+        endpoint = self._balancer.pick() if plan is None or not plan.used else self._balancer.pick_other(plan.used)
         connection = endpoint.connection if isinstance(endpoint, Subchannel) else None
         if connection is None:
             self._line_up(call)
@@ -123,7 +124,7 @@ class CallDispatcher:
         if self._route.hooks:
             self._tell(CallStarted("client", call.method.path, peer, call.attempt))
 
-    def attempt_ended(self, call: ClientCall, code: grpc.StatusCode) -> bool:
+    def attempt_ended(self, call: ClientCall, code: grpc.StatusCode, *, final: bool) -> bool:
         """Account for an attempt of a call that is tracked; True when the call is sent again."""
         endpoint, now = call.endpoint, self._clock()
         if endpoint is not None:
@@ -133,7 +134,7 @@ class CallDispatcher:
                 self._balance()
             if self._route.hooks:
                 self._tell_finished(call, endpoint, code, now)
-        return call.retries is not None and call.retries.again(call, endpoint, code)
+        return call.plan is not None and call.plan.attempt_ended(call, endpoint, code) and not final
 
     def _tell_finished(self, call: ClientCall, endpoint: Endpoint, code: grpc.StatusCode, now: float) -> None:
         peer, seconds = endpoint.address.label, now - call.started_at

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc.aio import EOF
 
-from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method
+from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method, too_large_to_send
 from hasten.rpc.transport._inbox import Inbox
-from hasten.rpc.wire._compression import MessageError, decompress
+from hasten.rpc.wire._compression import MessageError, MessageTooLarge, decompress
 from hasten.rpc.wire._frames import DATA, END_STREAM, PADDED, ErrorCode, frame
 from hasten.rpc.wire._payloads import unpadded
 
@@ -59,7 +59,8 @@ class Exchange(ClientCall):
     def send(self, connection: "ClientConnection", table_update: bytes = b"") -> None:
         self.inbox = Inbox(connection, self.stream_id, connection.limits)
         timeout = connection.timeout_field(self.deadline) if self.deadline < math.inf else b""
-        block = table_update + self.method.prefix + timeout + self.rest
+        attempt = self.plan.fields() if self.plan is not None else b""
+        block = table_update + self.method.prefix + timeout + self.rest + attempt
         connection.write(connection.head_frames(self.stream_id, block))
         for payload in self._sent or ():
             self._send_message(connection, payload)
@@ -84,6 +85,11 @@ class Exchange(ClientCall):
         """
         self._require_open()
         payload = self.method.serialize(request)
+        if self.largest_request and len(payload) > self.largest_request:
+            self.reset(ErrorCode.CANCEL)
+            details = too_large_to_send(len(payload), self.largest_request)
+            self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED, details, final=True)
+            raise self.error()
         await asyncio.shield(self._sending)
         self._require_open()
         self._keep(payload)
@@ -103,7 +109,7 @@ class Exchange(ClientCall):
         """Keep a request for the case that the call is sent again."""
         if self._sent is not None:
             self._sent_size += len(payload)
-            if self._sent_size > _REPLAY_BYTES or self._initial is not None:
+            if self._sent_size > _REPLAY_BYTES:
                 self._sent = None
             else:
                 self._sent.append(payload)
@@ -141,8 +147,7 @@ class Exchange(ClientCall):
 
     def on_initial(self, head: "ResponseHead") -> None:
         super().on_initial(head)
-        if self.retries is None:
-            self._sent = None if self._requests_ended else self._sent
+        self._sent = None  # committed: the call is not sent again
 
     def on_data(self, flags: int, payload: bytes) -> None:
         assert self.inbox is not None
@@ -213,7 +218,9 @@ class Exchange(ClientCall):
         self.received_bytes += len(message)
         if is_compressed:
             encoding = self._initial.encoding if self._initial is not None else ""
-            return decompress(encoding, message, inbox.limits.message_bytes)
+            message = decompress(encoding, message, inbox.limits.message_bytes)
+        if self.largest_response and len(message) > self.largest_response:
+            raise MessageTooLarge(len(message), self.largest_response)
         return message
 
     async def only_response(self) -> Any:

@@ -10,8 +10,8 @@ import grpc
 from hasten._core.ambient import AMBIENT
 from hasten._core.errors import ConfigurationError
 from hasten.rpc.channel._call import ClientCall, Method
-from hasten.rpc.channel._encoding import encode_rest
 from hasten.rpc.channel._exchange import Exchange
+from hasten.rpc.channel._hedging import HedgedCall
 from hasten.rpc.channel._service_config import NOTHING_SAID, MethodConfig
 from hasten.rpc.channel._streams import Requests, StreamStreamCall, StreamUnaryCall, UnaryStreamCall
 from hasten.rpc.channel._unary import UnaryUnaryCall
@@ -34,9 +34,10 @@ class _Multicallable:
         self._channel = channel
         self.method = method
         self.config = config
-        self._is_plain = config == NOTHING_SAID and channel.compression is None and not channel.tracks
+        self._encode_rest = channel.encoder.rest
+        self._is_plain = config == NOTHING_SAID and channel.is_plain
 
-    def _begin(
+    def _prepare(
         self,
         call: ClientCall,
         timeout: float | None,
@@ -44,7 +45,7 @@ class _Multicallable:
         wait_for_ready: bool | None,
         compression: grpc.Compression | None,
     ) -> None:
-        """Give a call its deadline, the shortest of all that hold, and what else is said of it, and send it.
+        """Give a call its deadline, the shortest of all that hold, and what else is said of it.
 
         Raises:
           ConfigurationError: call credentials were given.
@@ -64,16 +65,12 @@ class _Multicallable:
             call.encoding = encoding
             call.rest = encode_field(b"grpc-encoding", encoding.encode()) + call.rest
         channel.prepare(call, config)
-        call.channel.dispatch(call)
 
     def _exchange(self, metadata: "Metadata", request: bytes | None) -> Exchange:
         loop = asyncio.get_running_loop()
-        return Exchange(self.method, self._channel.dispatcher(loop), _rest(metadata), loop, request=request)
-
-
-def _rest(metadata: "Metadata") -> bytes:
-    ambient = AMBIENT.get()
-    return encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+        ambient = AMBIENT.get()
+        rest = self._encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+        return Exchange(self.method, self._channel.dispatcher(loop), rest, loop, request=request)
 
 
 class UnaryUnaryMultiCallable(_Multicallable, grpc.aio.UnaryUnaryMultiCallable[Any, Any]):
@@ -88,23 +85,27 @@ class UnaryUnaryMultiCallable(_Multicallable, grpc.aio.UnaryUnaryMultiCallable[A
         credentials: grpc.CallCredentials | None = None,
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
-    ) -> UnaryUnaryCall:
+    ) -> grpc.aio.UnaryUnaryCall[Any, Any]:
         loop = asyncio.get_running_loop()
         dispatcher = self._channel.dispatcher(loop)
         method = self.method
         ambient = AMBIENT.get()
-        rest = encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+        rest = self._encode_rest(metadata, "" if ambient is None else ambient.traceparent)
         call = UnaryUnaryCall(method, dispatcher, rest, method.serialize(request), loop)
         if self._is_plain and credentials is None and wait_for_ready is None and compression is None:
-            # What `_begin` does for the many calls that need no more: 0.9 µs less.
+            # What `_prepare` does for the many calls that need no more: 0.9 µs less.
             deadline = math.inf if ambient is None else ambient.deadline
             if timeout is not None:
                 deadline = min(deadline, time.monotonic() + timeout)
             if deadline != math.inf:
                 call.deadline = deadline
             dispatcher.dispatch(call)
-        else:
-            self._begin(call, timeout, credentials, wait_for_ready, compression)
+            return call
+        self._prepare(call, timeout, credentials, wait_for_ready, compression)
+        hedging = self._channel.hedging(self.config)
+        if hedging is not None:
+            return HedgedCall(hedging, self._channel.allowance, call, loop)
+        call.dispatch()
         return call
 
 
@@ -122,7 +123,8 @@ class UnaryStreamMultiCallable(_Multicallable, grpc.aio.UnaryStreamMultiCallable
         compression: grpc.Compression | None = None,
     ) -> UnaryStreamCall:
         exchange = self._exchange(metadata, self.method.serialize(request))
-        self._begin(exchange, timeout, credentials, wait_for_ready, compression)
+        self._prepare(exchange, timeout, credentials, wait_for_ready, compression)
+        exchange.dispatch()
         return UnaryStreamCall(exchange)
 
 
@@ -139,7 +141,8 @@ class StreamUnaryMultiCallable(_Multicallable, grpc.aio.StreamUnaryMultiCallable
         compression: grpc.Compression | None = None,
     ) -> StreamUnaryCall:
         exchange = self._exchange(metadata, None)
-        self._begin(exchange, timeout, credentials, wait_for_ready, compression)
+        self._prepare(exchange, timeout, credentials, wait_for_ready, compression)
+        exchange.dispatch()
         return StreamUnaryCall(exchange, request_iterator)
 
 
@@ -156,5 +159,6 @@ class StreamStreamMultiCallable(_Multicallable, grpc.aio.StreamStreamMultiCallab
         compression: grpc.Compression | None = None,
     ) -> StreamStreamCall:
         exchange = self._exchange(metadata, None)
-        self._begin(exchange, timeout, credentials, wait_for_ready, compression)
+        self._prepare(exchange, timeout, credentials, wait_for_ready, compression)
+        exchange.dispatch()
         return StreamStreamCall(exchange, request_iterator)

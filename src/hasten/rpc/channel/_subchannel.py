@@ -133,8 +133,6 @@ class Subchannel(Endpoint):
         own = socket.socket(self.address.family, socket.SOCK_STREAM)
         try:
             own.setblocking(False)  # noqa: FBT003 - the standard library's
-            if self.address.family != socket.AF_UNIX:
-                own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(own, self.address.sockaddr)
         except BaseException:
             own.close()

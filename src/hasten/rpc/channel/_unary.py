@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method
+from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method, too_large_to_send
 from hasten.rpc.transport._inbox import Inbox
-from hasten.rpc.wire._compression import MessageError, decompress
+from hasten.rpc.wire._compression import MessageError, MessageTooLarge, decompress
 from hasten.rpc.wire._frames import (
     DATA,
     END_HEADERS,
@@ -63,13 +63,30 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
             self._response = self.method.deserialize(self._message or b"")
         return self._response
 
+    def dispatch(self) -> None:
+        size = len(self._payload)
+        if self.largest_request and size > self.largest_request:
+            self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED, too_large_to_send(size, self.largest_request), final=True)
+        else:
+            self.channel.dispatch(self)
+
+    def another(self) -> "UnaryUnaryCall":
+        """Return a call like this one, not sent, for a hedge."""
+        call = UnaryUnaryCall(self.method, self.channel, self.rest, self._payload, self._future.get_loop())
+        call.deadline = self.deadline
+        call.wait_for_ready = self.wait_for_ready
+        call.encoding = self.encoding
+        call.tracked = self.tracked
+        call.largest_request, call.largest_response = self.largest_request, self.largest_response
+        return call
+
     def send(self, connection: "ClientConnection", table_update: bytes = b"") -> None:
         payload, compressed = self._payload, False
         if self.tracked or self.encoding:
             payload, compressed = self.compressed(payload)
         prefix = table_update + self.method.prefix
         timeout = connection.timeout_field(self.deadline) if self.deadline < math.inf else b""
-        rest = self.rest
+        rest = self.rest if self.plan is None else self.rest + self.plan.fields()
         size = len(payload) + MESSAGE_PREFIX
         output = connection.output
         length = len(prefix) + len(timeout) + len(rest)
@@ -98,6 +115,8 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
     def on_message(self, message: bytes) -> None:
         if self._message is not None:
             self._too_many()
+        elif self.largest_response and len(message) > self.largest_response:
+            self._too_large(len(message))
         else:
             self._message = message
 
@@ -125,7 +144,14 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
         if is_compressed:
             assert self._initial is not None
             message = decompress(self._initial.encoding, message, inbox.limits.message_bytes)
+        if self.largest_response and len(message) > self.largest_response:
+            self._too_large(len(message))
         self._message = message
+        self.received_bytes = len(message)
+
+    def _too_large(self, size: int) -> None:
+        self.reset(ErrorCode.CANCEL)
+        self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED, str(MessageTooLarge(size, self.largest_response)), final=True)
 
     def _too_many(self) -> None:
         self.reset(ErrorCode.CANCEL)

@@ -23,7 +23,7 @@ from hasten.rpc.wire._compression import (
     decompress,
     encoding_of,
 )
-from hasten.rpc.wire._frames import END_HEADERS, END_STREAM, MESSAGE_PREFIX, ErrorCode, reset_frame
+from hasten.rpc.wire._frames import DATA, END_HEADERS, END_STREAM, MESSAGE_PREFIX, ErrorCode, frame, reset_frame
 from hasten.rpc.wire._hpack import encode_field
 from hasten.rpc.wire._metadata import decode_metadata, encode_metadata, percent_encode
 from hasten.rpc.wire._status import CODE_BY_STATUS, STATUS_BY_CODE
@@ -53,6 +53,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
       ended: Our side of the stream is over: a status was sent, or nobody would read it.
       half_closed: The client's side of the stream is over.
       admitted: The call counts against `maximum_concurrent_rpcs`.
+      refusal: Answers a request that is not run, once it is complete.
       body_bytes: DATA received, without padding, if it did not come whole in one frame.
     """
 
@@ -63,6 +64,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     half_closed: bool = False
     admitted: bool = False
     body_bytes: int = 0
+    refusal: Callable[[], None] | None = None
     request_bytes: int = 0
     response_bytes: int = 0
     started_at: float = 0.0
@@ -218,8 +220,11 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._send_last(block + trailing)
 
     def refuse_http(self, status: int, reason: str) -> None:
-        """Answer what is no gRPC request with an HTTP status (gRPC over HTTP/2, Content-Type)."""
-        self._send_last(encode_field(b":status", b"%d" % status) + _status_block(2, reason))
+        """Answer what is no gRPC request with an HTTP status and a line of text (gRPC over HTTP/2, Content-Type)."""
+        block = encode_field(b":status", b"%d" % status) + encode_field(b"content-type", b"text/plain")
+        self.connection.write(self.connection.head_frames(self.stream_id, END_HEADERS, block))
+        self.connection.output.send_data(self, reason.encode())
+        self._send_tail(frame(DATA, END_STREAM, self.stream_id))
 
     def refuse_encoding(self, details: str) -> None:
         """Answer a request in an encoding that we do not know (gRPC's compression.md)."""
@@ -228,7 +233,9 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._send_last(block + _status_block(self._code, details))
 
     def _send_last(self, block: bytes) -> None:
-        tail = self.connection.head_frames(self.stream_id, END_HEADERS | END_STREAM, block)
+        self._send_tail(self.connection.head_frames(self.stream_id, END_HEADERS | END_STREAM, block))
+
+    def _send_tail(self, tail: bytes) -> None:
         if not self.half_closed:
             tail += reset_frame(self.stream_id, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1: send no more of it
         self.ended = True

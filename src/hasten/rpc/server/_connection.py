@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,7 +12,7 @@ import grpc
 
 from hasten._core.signals import CallHook, CallSignal
 from hasten.rpc._auth_context import auth_context
-from hasten.rpc._limits import LARGEST_STREAM_ID
+from hasten.rpc._limits import KIB, LARGEST_STREAM_ID
 from hasten.rpc._peer import peer_name
 from hasten.rpc.server._call import OK_BLOCK, RESPONSE_BLOCK, ServerCall
 from hasten.rpc.transport._connection import Connection
@@ -48,6 +50,7 @@ _CANCELLED = CODE_BY_STATUS[grpc.StatusCode.CANCELLED]
 _INTERNAL = CODE_BY_STATUS[grpc.StatusCode.INTERNAL]
 _RESOURCE_EXHAUSTED = CODE_BY_STATUS[grpc.StatusCode.RESOURCE_EXHAUSTED]
 _UNIMPLEMENTED = CODE_BY_STATUS[grpc.StatusCode.UNIMPLEMENTED]
+_PASSED_OVER_BYTES = 64 * KIB  # of a request that is refused
 _DRAIN_PING = b"hastenGA"
 _DRAIN_SECONDS = 1.0  # what the peer has to answer the PING between the two GOAWAYs
 _SHUTDOWN = "server is shutting down"
@@ -191,19 +194,26 @@ class ServerConnection(Connection[ServerCall]):
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "header list too large")
         if ends_stream:
             self._end_request(call)
-        if head.size > self.limits.header_list_bytes:
-            call.end(_RESOURCE_EXHAUSTED, "received metadata size exceeds soft limit")
-        elif head.http_method != "POST":
-            call.refuse_http(405, "gRPC requests are POST")
-        elif not head.is_grpc:
-            call.refuse_http(415, f"invalid content-type {head.content_type!r}")
-        elif head.encoding not in ENCODINGS:
-            call.refuse_encoding(f"Compression encoding {head.encoding[:40]!r} is not supported")
-        elif head.method is None:
-            call.end(_UNIMPLEMENTED, "Method not found!")
-        else:
+        call.refusal = self._refusal(call, head)
+        if call.refusal is None:
             call.method = head.method
             self._start(call, None)
+        elif ends_stream:
+            self.loop.call_soon(call.refusal)
+
+    def _refusal(self, call: ServerCall, head: RequestHead) -> Callable[[], None] | None:
+        """Return what answers a request that will not be run, None if it will be."""
+        if head.size > self.limits.header_list_bytes:
+            return partial(call.end, _RESOURCE_EXHAUSTED, "received metadata size exceeds soft limit")
+        if head.http_method != "POST":
+            return partial(call.refuse_http, 405, "gRPC requests are POST")
+        if not head.is_grpc:
+            return partial(call.refuse_http, 415, f"invalid content-type {head.content_type!r}")
+        if head.encoding not in ENCODINGS:
+            return partial(call.refuse_encoding, f"Compression encoding {head.encoding[:40]!r} is not supported")
+        if head.method is None:
+            return partial(call.end, _UNIMPLEMENTED, "Method not found!")
+        return None
 
     def _on_trailers(self, stream_id: int, head: RequestHead, *, ends_stream: bool) -> None:
         call = self.streams.get(stream_id)
@@ -217,9 +227,11 @@ class ServerConnection(Connection[ServerCall]):
     def on_data(self, stream_id: int, flags: int, data: bytes, start: int, end: int) -> None:
         call = self.streams.get(stream_id)
         if call is None:
-            self.data_on_closed_stream(stream_id)
+            self.data_on_closed_stream(stream_id, flags, data[start:end])
         elif call.half_closed:
             self.violated(stream_id, ErrorCode.STREAM_CLOSED)
+        elif call.refusal is not None:
+            self._pass_over(call, flags, data[start:end])
         elif (
             flags == END_STREAM
             and call.inbox is None
@@ -234,6 +246,14 @@ class ServerConnection(Connection[ServerCall]):
             self._start(call, data[start + MESSAGE_PREFIX : end])
         else:
             self._take_data(call, flags, data[start:end])
+
+    def _pass_over(self, call: ServerCall, flags: int, payload: bytes) -> None:
+        """Read over the body of a request that is refused; the answer comes at its end, or when it is long."""
+        call.body_bytes += len(unpadded(payload)) if flags & PADDED else len(payload)
+        if flags & END_STREAM:
+            self._on_request_end(call)
+        elif call.body_bytes > _PASSED_OVER_BYTES and call.refusal is not None and not call.ended:
+            call.refusal()
 
     def _take_data(self, call: ServerCall, flags: int, payload: bytes) -> None:
         size = len(payload)
@@ -260,6 +280,8 @@ class ServerConnection(Connection[ServerCall]):
         inbox = self._end_request(call)
         if inbox.is_incomplete:
             call.end_early(_INTERNAL, "The request ended within a message")
+        elif call.refusal is not None and not call.ended:
+            call.refusal()
         elif call.task is None and not call.ended:
             self._start(call, None)
 

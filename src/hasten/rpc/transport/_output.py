@@ -99,7 +99,7 @@ class Output:
             return
         if head:
             self.write(head)
-        self._keep(stream, message_prefix(compressed, len(payload)) + payload)
+        self.send_data(stream, message_prefix(compressed, len(payload)) + payload)
 
     def send_tail(self, stream: Stream, tail: bytes) -> None:
         """Send complete frames that end our side of the stream, after its data; `on_sent` is called when they went."""
@@ -109,7 +109,8 @@ class Output:
         else:
             stream.tail = tail
 
-    def _keep(self, stream: Stream, data: bytes) -> None:
+    def send_data(self, stream: Stream, data: bytes) -> None:
+        """Send bytes as DATA frames, or keep them until the peer takes them."""
         if stream.unsent is None:
             stream.unsent = deque()
             self._blocked[stream] = None

@@ -79,30 +79,34 @@ def decode_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
     raise ValueError("integer too long")
 
 
-def parse_stateless(block: bytes, position: int = 0) -> tuple[Fields, list[int], int] | None:
-    """Return the fields of a block, where each starts, and how many bytes were Huffman coded.
+def parse_stateless(block: bytes, position: int, starts: list[int] | None = None) -> tuple[Fields, int] | None:
+    """Return the fields of a block from `position` on, and how many bytes were Huffman coded.
 
-    None when the block needs the dynamic table. Two plain fields take 0.6 µs.
+    None when the block needs the dynamic table. A plain field takes 0.3 µs.
+
+    Args:
+      starts: Where each field starts is appended here.
 
     Raises:
       IndexError, ValueError: the block is malformed.
       HPACKError: a Huffman string is malformed.
     """
     fields: Fields = []
-    starts: list[int] = []
     huffman_bytes = 0
     end = len(block)
     while position < end:
-        starts.append(position)
+        if starts is not None:
+            starts.append(position)
         first = block[position]
         if first == 0x00 or first == 0x40:  # a new name: what the peers we know send for nearly every field
             name_length = block[position + 1]
             value_at = position + name_length + 2
             if name_length < 0x7F and block[value_at] < 0x7F:
+                name = block[position + 2 : value_at]
                 position = value_at + block[value_at] + 1
-                fields.append((block[value_at - name_length : value_at], block[value_at + 1 : position]))
+                fields.append((name, block[value_at + 1 : position]))
                 continue
-        parsed = _parse_field(block, starts[-1])
+        parsed = _parse_field(block, position)
         if parsed is None:
             return None
         field, position, coded = parsed
@@ -110,7 +114,7 @@ def parse_stateless(block: bytes, position: int = 0) -> tuple[Fields, list[int],
         huffman_bytes += coded
     if position != end:
         raise IndexError("the last field ends early")
-    return fields, starts, huffman_bytes
+    return fields, huffman_bytes
 
 
 def _parse_field(block: bytes, position: int) -> tuple[Field, int, int] | None:
@@ -139,6 +143,15 @@ def _parse_string(block: bytes, position: int) -> tuple[bytes, int, int]:
     if len(value) < length:
         raise IndexError("a string ends early")
     return (decode_huffman(value), end, length) if is_coded else (value, end, 0)
+
+
+def _refuse_growth(block: bytes) -> None:
+    """Raise ValueError when a block starts with an update of the table's size to more than the 0 that we announced."""
+    position = 0
+    while position < len(block) and block[position] & 0xE0 == 0x20:
+        size, position = decode_integer(block, position, 0x1F)
+        if size:
+            raise ValueError("dynamic table size update above SETTINGS_HEADER_TABLE_SIZE")
 
 
 class HeaderBlocks(Generic[Head]):
@@ -197,6 +210,8 @@ class HeaderBlocks(Generic[Head]):
             raise ConnectionViolation(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
 
     def _decode_stateful(self, block: bytes) -> Head:
+        if self._acknowledged:
+            _refuse_growth(block)
         fields = self._through_decoder(block)
         self._stateless = self._acknowledged and self._decoder.header_table_size == 0
         return self._extend(self._blank, fields)
@@ -212,14 +227,16 @@ class HeaderBlocks(Generic[Head]):
         parsed = parse_stateless(block, start)
         if parsed is None:
             return self._extend(self._blank, self._through_decoder(block))
-        self.decoded_bytes += parsed[2]
-        return self._extend(head, parsed[0])
+        fields, coded = parsed
+        self.decoded_bytes += coded
+        return self._extend(head, fields)
 
     def _decode_stateless(self, block: bytes) -> Head:
-        parsed = parse_stateless(block, 1 if block[:1] == TABLE_SIZE_ZERO else 0)
+        starts: list[int] = []
+        parsed = parse_stateless(block, 1 if block[:1] == TABLE_SIZE_ZERO else 0, starts)
         if parsed is None:
             return self._extend(self._blank, self._through_decoder(block))
-        fields, starts, coded = parsed
+        fields, coded = parsed
         self.decoded_bytes += coded
         head = self._extend(self._blank, fields)
         if len(block) <= self._block_bytes:

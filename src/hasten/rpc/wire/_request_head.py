@@ -109,8 +109,9 @@ class RequestHeads:
         """Return the head of a block that starts as `head` does and goes on with `fields`."""
         was_ready = head.is_ready
         head = head.copy()
+        size = head.size
         for name, value in fields:
-            head.size += len(name) + len(value) + FIELD_OVERHEAD
+            size += len(name) + len(value) + FIELD_OVERHEAD
             if name == b"traceparent":
                 head.traceparent = value.decode("latin-1")
                 head.fields.append((name, value))
@@ -120,7 +121,8 @@ class RequestHeads:
                 self._take_pseudo(head, name, value)
             else:
                 _take_field(head, name, value)
-        if not head.malformed and head.size <= self._most_bytes:
+        head.size = size
+        if not head.malformed and size <= self._most_bytes:
             head.is_ready = was_ready or (
                 head.http_method == "POST"
                 and not head.is_incomplete

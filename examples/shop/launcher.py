@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: where `examples` can be imported from."""
@@ -32,20 +33,34 @@ class Service:
 
     Attributes:
       name: Says who it is: `SHOP_<NAME>_URL` tells the others its address.
-      app: `module:attribute` of the ASGI app.
+      app: `module:attribute` of the ASGI app, or of the function that adds a gRPC service to its server.
       recorded: Served by `hasten run`, so that `HASTEN_RECORD` makes it record; else by plain uvicorn.
+      protocol: What it speaks.
     """
 
     name: str
     app: str
     recorded: bool = True
+    protocol: Literal["http", "grpc"] = "http"
 
     def command(self, port: int) -> list[str]:
         """The command that serves it on port."""
         where = [self.app, "--host", HOST, "--port", str(port)]
+        if self.protocol == "grpc":
+            return [sys.executable, "-m", "examples.shop.fast", *where]
         if self.recorded:
             return [sys.executable, "-m", "hasten", "run", *where, "--service", self.name]
         return [sys.executable, "-m", "uvicorn", *where, "--log-level", "warning", "--no-access-log"]
+
+    def address(self, port: int) -> str:
+        """What the others are told: a base URL, or a gRPC target."""
+        return f"dns:///{HOST}:{port}" if self.protocol == "grpc" else f"http://{HOST}:{port}"
+
+    def question(self, port: int) -> bytes:
+        """The request that it answers with 200 when it is ready; empty when taking the connection says so."""
+        if self.protocol == "grpc":
+            return b""
+        return f"GET /health HTTP/1.1\r\nhost: {HOST}:{port}\r\nconnection: close\r\n\r\n".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +84,17 @@ EDITIONS = {
             Service("pricing", "examples.shop.slow.pricing:app"),
             Service("stock", "examples.shop.slow.stock:app"),
             Service("reviews", "examples.shop.slow.reviews:app"),
+            *STAND_INS,
+        ),
+    ),
+    "fast": Edition(
+        "fast",
+        (
+            Service("storefront", "examples.shop.fast.storefront:app"),
+            Service("catalog", "examples.shop.fast.catalog:add_service", protocol="grpc"),
+            Service("pricing", "examples.shop.fast.pricing:add_service", protocol="grpc"),
+            Service("stock", "examples.shop.fast.stock:add_service", protocol="grpc"),
+            Service("reviews", "examples.shop.fast.reviews:add_service", protocol="grpc"),
             *STAND_INS,
         ),
     ),
@@ -113,7 +139,7 @@ async def run(edition: Edition, port: int, database: Path) -> None:
             await _start(edition, ports, database, Path(messages), children)
             await _until(stop, children, f"shop: {edition.name} edition")
         finally:
-            await asyncio.gather(*(_end(child) for child in children))
+            await _end_all(children)
 
 
 @contextmanager
@@ -138,7 +164,7 @@ def reserved_ports(first: int, count: int) -> Iterator[list[int]]:
 
 def _environment(edition: Edition, ports: Sequence[int], database: Path) -> Mapping[str, str]:
     addresses = {
-        f"SHOP_{service.name.upper()}_URL": f"http://{HOST}:{port}"
+        f"SHOP_{service.name.upper()}_URL": service.address(port)
         for service, port in zip(edition.services, ports, strict=True)
     }
     return {**os.environ, **addresses, "SHOP_DATABASE": str(database.resolve())}
@@ -171,7 +197,7 @@ async def _until(stop: asyncio.Event, children: Sequence[_Child], title: str) ->
     """
     stopped = asyncio.ensure_future(stop.wait())
     ended = [asyncio.ensure_future(child.process.wait()) for child in children]
-    answers = asyncio.ensure_future(_all_healthy(children))
+    answers = asyncio.ensure_future(_all_ready(children))
     try:
         await asyncio.wait([stopped, answers, *ended], return_when=asyncio.FIRST_COMPLETED)
         if answers.done() and not stop.is_set():
@@ -186,32 +212,38 @@ async def _until(stop: asyncio.Event, children: Sequence[_Child], title: str) ->
         await asyncio.gather(stopped, answers, *ended, return_exceptions=True)
 
 
-async def _all_healthy(children: Sequence[_Child]) -> None:
+async def _all_ready(children: Sequence[_Child]) -> None:
     try:
         async with asyncio.timeout(START_TIMEOUT):
-            await asyncio.gather(*(_healthy(child.port) for child in children))
+            await asyncio.gather(*(_ready(child) for child in children))
     except TimeoutError:
-        raise ShopFailed(f"not every service answered /health within {START_TIMEOUT:.0f} s") from None
+        raise ShopFailed(f"not every service was ready within {START_TIMEOUT:.0f} s") from None
 
 
-async def _healthy(port: int) -> None:
-    """Ask for /health until the answer is 200."""
-    while not await _answers(port):  # noqa: ASYNC110 - no event tells what another process does
+async def _ready(child: _Child) -> None:
+    """Ask a service until it is ready."""
+    while not await _answers(child.port, child.service.question(child.port)):  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(0.05)
 
 
-async def _answers(port: int) -> bool:
+async def _answers(port: int, question: bytes) -> bool:
     try:
         reader, writer = await asyncio.open_connection(HOST, port)
     except OSError:
         return False
     try:
-        writer.write(f"GET /health HTTP/1.1\r\nhost: {HOST}:{port}\r\nconnection: close\r\n\r\n".encode())
-        return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+        writer.write(question)
+        return not question or (await reader.readline()).split(b" ")[1:2] == [b"200"]
     except OSError:
         return False
     finally:
         writer.close()
+
+
+async def _end_all(children: Sequence[_Child]) -> None:
+    """End the public service, whose last requests still need the others, and then those."""
+    await asyncio.gather(*(_end(child) for child in children[:1]))
+    await asyncio.gather(*(_end(child) for child in children[1:]))
 
 
 async def _end(child: _Child) -> None:

@@ -19,7 +19,7 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=["slow"])
+@pytest.fixture(scope="session", params=["slow", "fast"])
 def edition(request: pytest.FixtureRequest) -> str:
     """The editions that must answer alike."""
     name: str = request.param

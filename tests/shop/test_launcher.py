@@ -73,3 +73,11 @@ def test_stop() -> None:
 def test_first_service_is_public() -> None:
     """The given port is the storefront's in every edition."""
     assert {edition.services[0].name for edition in EDITIONS.values()} == {"storefront"}
+
+
+def test_grpc_service() -> None:
+    """A gRPC service is told to the others as a target, and is ready when it takes connections."""
+    service = next(service for service in EDITIONS["fast"].services if service.name == "stock")
+    assert service.address(5001) == "dns:///127.0.0.1:5001"
+    assert service.question(5001) == b""
+    assert "examples.shop.fast.stock:add_service" in service.command(5001)

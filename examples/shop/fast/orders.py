@@ -1,0 +1,98 @@
+"""Taking an order: pieces, money, the order itself, a mail. Each step needs the one before."""
+
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import aiohttp
+from fastapi import HTTPException
+
+from examples.shop.fast.backends import Backends
+from examples.shop.fast.database import Database
+from examples.shop.fast.models import NewOrder, Order
+from examples.shop.fast.partners import Partners
+from examples.shop.proto.pricing_pb2 import Price
+from examples.shop.proto.stock_pb2 import Level
+
+NEW_ORDER = """
+INSERT INTO orders (product_id, quantity, total_cents, payment_reference, day, created)
+VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+logger = logging.getLogger("shop.storefront")
+
+
+async def place_order(backends: Backends, partners: Partners, database: Database, order: NewOrder) -> Order:
+    """Take the pieces and the money, write the order, confirm it by mail.
+
+    Raises:
+      HTTPException: 404 for an unknown product, 402 for a declined payment, 503 when payments cannot be reached.
+      AioRpcError: a call failed; FAILED_PRECONDITION when there are not enough pieces.
+    """
+    price = await current_price(backends, order.product_id)
+    total_cents = price.amount_cents * order.quantity
+    async with taken_from_stock(backends, order) as level:
+        reference = await paid(partners, total_cents, price.currency, f"Your order from {level.warehouse}")
+    order_id = await database.write(save_order, order, total_cents, reference)
+    await confirm(partners, order_id, order.email)
+    return Order(
+        order_id=order_id,
+        product_id=order.product_id,
+        quantity=order.quantity,
+        total_cents=total_cents,
+        currency=price.currency,
+        payment_reference=reference,
+    )
+
+
+async def current_price(backends: Backends, product_id: int) -> Price:
+    """Ask what a product costs; 404 for an unknown one."""
+    reply = await backends.prices([product_id])
+    if not reply.prices:
+        raise HTTPException(404, "no such product")
+    return reply.prices[0]
+
+
+@asynccontextmanager
+async def taken_from_stock(backends: Backends, order: NewOrder) -> AsyncIterator[Level]:
+    """Take the pieces of an order out of stock; they go back when the block fails or is cancelled."""
+    level = await backends.change_level(order.product_id, -order.quantity)
+    try:
+        yield level
+    except BaseException:
+        await backends.change_level(order.product_id, order.quantity)
+        raise
+
+
+async def paid(partners: Partners, amount_cents: int, currency: str, purpose: str) -> str:
+    """Take the money and return the payment's reference; 402 when it was declined, 503 without an answer.
+
+    Without an answer nobody knows whether the money was taken: the log says which payment to look for.
+    """
+    try:
+        reference = await partners.charge(amount_cents, currency, purpose)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        logger.error("payment of %d cents for %r is uncertain: %r", amount_cents, purpose, error)
+        raise HTTPException(503, "the payment could not be made") from error
+    if reference is None:
+        raise HTTPException(402, "the payment was declined")
+    return reference
+
+
+def save_order(connection: sqlite3.Connection, order: NewOrder, total_cents: int, reference: str) -> int:
+    """Write a paid order and return its number."""
+    now = datetime.now()
+    row = (order.product_id, order.quantity, total_cents, reference, now.date().isoformat(), now.isoformat())
+    number = connection.execute(NEW_ORDER, row).lastrowid
+    assert number is not None
+    return number
+
+
+async def confirm(partners: Partners, order_id: int, recipient: str) -> None:
+    """Tell the customer that the order was taken; the order stands when the mail cannot be sent."""
+    try:
+        await partners.send_mail(recipient, f"Your order {order_id}")
+    except (aiohttp.ClientError, TimeoutError) as error:
+        logger.warning("no confirmation for order %d: %r", order_id, error)

@@ -1,0 +1,43 @@
+"""Runs one of the gRPC services: ready when its port answers, and calls in flight finish when it stops."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+from grpc_health.v1.health import aio as health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
+
+from examples.shop.fast.database import Database, open_database
+from hasten.rpc import Server
+
+AddService = Callable[[grpc.aio.Server, Database], Awaitable[str]]
+"""Adds a service to a server that is not started; returns the service's full name."""
+
+GRACE = 10.0
+"""Seconds that calls in flight have to finish after a stop signal."""
+
+
+@asynccontextmanager
+async def serving(
+    add_service: AddService, address: str, database: Path, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+) -> AsyncIterator[int]:
+    """Serve on `address` while the block runs, and give the block the port; port 0 picks a free one.
+
+    The service has loaded what it needs before the port is bound, so who can connect can call. Health checks tell
+    balancers to look elsewhere as soon as it stops.
+    """
+    async with open_database(database) as opened:
+        server = Server(interceptors=interceptors)
+        service = await add_service(server, opened)
+        checks = health.HealthServicer()
+        add_HealthServicer_to_server(checks, server)
+        await checks.set(service, HealthCheckResponse.SERVING)
+        port = server.add_insecure_port(address)
+        await server.start()
+        try:
+            yield port
+        finally:
+            await checks.enter_graceful_shutdown()
+            await server.stop(GRACE)

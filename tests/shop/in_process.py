@@ -1,0 +1,129 @@
+"""The fast edition's services and storefront in this process, with calls that can be counted and held."""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import grpc.aio
+import httpx
+from aiohttp import web
+
+from examples.shop.fast import catalog, pricing, reviews, stock
+from examples.shop.fast.backends import Timeouts, open_backends
+from examples.shop.fast.database import open_database
+from examples.shop.fast.partners import open_partners
+from examples.shop.fast.serving import AddService, serving
+from examples.shop.fast.settings import Settings
+from examples.shop.fast.storefront import Clients, app
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
+
+SERVICES: Mapping[str, AddService] = MappingProxyType(
+    {
+        "catalog": catalog.add_service,
+        "pricing": pricing.add_service,
+        "stock": stock.add_service,
+        "reviews": reviews.add_service,
+    }
+)
+UNREACHABLE = "http://127.0.0.1:9"
+"""Nobody listens on the discard port."""
+
+
+@dataclass(slots=True)
+class Calls(grpc.aio.ServerInterceptor):
+    """Counts the calls that services get, by method, and lets `before` hold them."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    before: Callable[[str], Awaitable[None]] | None = None
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Note the call, and go on when `before` is done."""
+        method = handler_call_details.method.rpartition("/")[2]
+        self.counts[method] += 1
+        if self.before is not None:
+            await self.before(method)
+        return await continuation(handler_call_details)
+
+
+@dataclass(frozen=True, slots=True)
+class FastShop:
+    """A running storefront; `stop` ends one of the services behind it."""
+
+    http: httpx.AsyncClient
+    calls: Calls
+    running: Mapping[str, AsyncExitStack]
+
+    async def stop(self, name: str) -> None:
+        """End a service."""
+        await self.running[name].aclose()
+
+
+@asynccontextmanager
+async def fast_shop(
+    database: Path,
+    *,
+    timeouts: Timeouts = Timeouts(),  # noqa: B008 - frozen
+    services: Mapping[str, AddService] = SERVICES,
+    payments: str = "",
+    mail: str = "",
+) -> AsyncIterator[FastShop]:
+    """Run the edition; payments and mail are fakes that always agree, unless other addresses are given."""
+    calls = Calls()
+    async with AsyncExitStack() as stack:
+        targets, running = {}, {}
+        for name, add_service in services.items():
+            running[name] = await stack.enter_async_context(AsyncExitStack())
+            serves = serving(add_service, "127.0.0.1:0", database, [calls])
+            targets[name] = f"dns:///127.0.0.1:{await running[name].enter_async_context(serves)}"
+        partners = await stack.enter_async_context(agreeable_partners())
+        settings = Settings(**targets, payments=payments or partners, mail=mail or partners, database=database)
+        app.state.clients = Clients(
+            await stack.enter_async_context(open_backends(settings, timeouts)),
+            await stack.enter_async_context(open_partners(settings)),
+            await stack.enter_async_context(open_database(database)),
+        )
+        transport = httpx.ASGITransport(app)
+        http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://shop"))
+        yield FastShop(http, calls, running)
+
+
+@asynccontextmanager
+async def agreeable_partners() -> AsyncIterator[str]:
+    """Serve payments that are always paid, and mail that is always sent, at the address given to the block."""
+
+    async def charge(_: web.Request) -> web.Response:
+        return web.json_response({"status": "paid", "reference": f"pay-{os.getpid()}"})
+
+    async def send(_: web.Request) -> web.Response:
+        return web.json_response({"id": "mail-1"}, status=202)
+
+    served = web.Application()
+    served.add_routes([web.post("/charges", charge), web.post("/messages", send)])
+    runner = web.AppRunner(served)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def barrier(*pairs: tuple[str, str]) -> Callable[[str], Awaitable[None]]:
+    """Hold each call of a pair until the other has come too."""
+    barriers = {method: meeting for pair, meeting in ((pair, asyncio.Barrier(2)) for pair in pairs) for method in pair}
+
+    async def meet(method: str) -> None:
+        await barriers[method].wait()
+
+    return meet

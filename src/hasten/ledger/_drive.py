@@ -9,7 +9,7 @@ back. Tracebacks gain two frames.
 import types
 from collections.abc import Generator
 from time import monotonic
-from types import CodeType, CoroutineType
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from hasten.ledger._loop_state import IDLE_GAP, LONG_STEP, MARK_AGE, LoopState
@@ -106,7 +106,7 @@ def _suspend(task: TaskRecord, request: RequestRecord, state: LoopState, ledger:
         if task.new_call:
             task.new_call = False
             task.site = site
-            if ledger.detail and type(task.called) is CoroutineType:
+            if ledger.detail:
                 request.note_call(site, state.sites.identity(task.called))
         else:
             task.site = ~site if site > OWN else site

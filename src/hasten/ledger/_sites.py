@@ -123,10 +123,12 @@ class SiteTable:
         if called is not task.called:
             task.called = called
             task.new_call = True
-        key = (id(user_code), position, id(below), id(last))
+        named = _named_wait(called) if below is not None and packages[id(below)] == "hasten" else None
+        key = (id(user_code), position, id(below) if named is None else hash(named.wait_name), id(last))
         index = self._index.get(key)
         if index is None:
-            site = self._site(user_code, _line(frame) if frame else 0, below, last, awaited)
+            library = "" if below is None else self.name(below) if named is None else named.wait_name
+            site = self._site(user_code, _line(frame) if frame else 0, library, last, awaited)
             index = self._add(key, site, (user_code, below, last))
         return index
 
@@ -134,7 +136,7 @@ class SiteTable:
         self,
         user: CodeType | None,
         line: int | None,
-        library: CodeType | None,
+        library: str,
         last: CodeType | None,
         awaited: Any,
     ) -> Site:
@@ -143,7 +145,7 @@ class SiteTable:
             file=user.co_filename if user else "",
             line=line or 0,
             function=user.co_qualname if user else "",
-            library=self.name(library) if library else "",
+            library=library,
             leaf=leaf,
         )
 
@@ -236,7 +238,15 @@ class SiteTable:
         return index
 
     def identity(self, called: Any) -> str:
-        """Return the simple arguments of the awaited library call `called` as text; empty when it has none."""
+        """Return the simple arguments of the awaited library call `called` as text; empty when it has none.
+
+        A wait of our own that has a name says for itself what it asks for.
+        """
+        named = _named_wait(called)
+        if named is not None:
+            return str(named.wait_identity)[:_MOST_IDENTITY]
+        if type(called) is not CoroutineType:
+            return ""
         current = called
         for _ in range(_IDENTITY_LEVELS):
             frame = _frame(current)
@@ -299,6 +309,25 @@ def _code_and_inner(awaitable: Any) -> tuple[CodeType | None, Any]:
     elif hasattr(awaitable, "cr_await") and isinstance(getattr(awaitable, "cr_code", None), CodeType):
         return awaitable.cr_code, awaitable.cr_await  # Cython's coroutines, for example grpc.aio's
     return None, None
+
+
+def _named_wait(called: Any) -> Any:
+    """Return the object of ours whose method is awaited, if it has a name for its waits (`rpc Stock.Get → stock:50051`).
+
+    Such an object has `wait_name` and `wait_identity`; the package that waits says what for, and the ledger need not
+    know of gRPC. None for all others.
+    """
+    current = called
+    for _ in range(_IDENTITY_LEVELS):
+        frame = _frame(current)
+        if frame is not None and frame.f_code.co_filename.startswith(_HASTEN):
+            owner = frame.f_locals.get("self")
+            if hasattr(type(owner), "wait_name"):
+                return owner
+        current = _code_and_inner(current)[1]
+        if current is None:
+            break
+    return None
 
 
 def _frame(awaitable: Any) -> FrameType | None:

@@ -40,7 +40,7 @@ class Method:
     Attributes:
       path: `/package.Service/Method`.
       prefix: Its header block's constant part.
-      wait_name: How the ledger names the wait for it: `rpc Stock.Get`.
+      wait_name: How the ledger names the wait for it: `rpc Stock.Get → stock:50051`.
     """
 
     __slots__ = ("deserialize", "path", "prefix", "serialize", "wait_name")
@@ -48,6 +48,7 @@ class Method:
     def __init__(
         self,
         path: str,
+        server: str,
         prefix: bytes,
         serialize: Callable[[Any], bytes] | None,
         deserialize: Callable[[bytes], Any] | None,
@@ -57,7 +58,7 @@ class Method:
         self.serialize = serialize or _unchanged
         self.deserialize = deserialize or _unchanged
         service, _, name = path.rpartition("/")
-        self.wait_name = f"rpc {service.rpartition('.')[2].removeprefix('/')}.{name}"
+        self.wait_name = f"rpc {service.rpartition('.')[2].removeprefix('/')}.{name} → {server}"
 
 
 def _unchanged(message: Any) -> Any:
@@ -115,6 +116,16 @@ class ClientCall(Stream):
     method: Method
     channel: Dispatcher
     rest: bytes
+
+    @property
+    def wait_name(self) -> str:
+        """What the ledger calls the wait for this call."""
+        return self.method.wait_name
+
+    @property
+    def wait_identity(self) -> str:
+        """What is equal for equal questions; empty when that is not known."""
+        return ""
 
     # ---- what a kind adds
 

@@ -231,7 +231,8 @@ class Channel(grpc.aio.Channel):
     def _method(self, path: str | bytes, serialize: Serialize, deserialize: Deserialize) -> tuple[Method, MethodConfig]:
         path = path.decode() if isinstance(path, bytes) else path
         prefix = self.encoder.prefix(path)
-        return Method(path, prefix, serialize, deserialize), self._service_config.for_method(path)
+        method = Method(path, self.encoder.authority, prefix, serialize, deserialize)
+        return method, self._service_config.for_method(path)
 
 
 def _limits(limits: Limits, options: Sequence[tuple[str, Any]] | None, chosen: ChannelOptions) -> Limits:

@@ -33,6 +33,7 @@ class RequestEncoder:
     """
 
     def __init__(self, authority: str, *, secure: bool, user_agent: str) -> None:
+        self.authority = authority
         self._start = _POST + (_HTTPS if secure else _HTTP)
         self._rest = (
             _AUTHORITY

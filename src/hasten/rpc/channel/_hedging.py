@@ -120,6 +120,14 @@ class HedgedCall(grpc.aio.UnaryUnaryCall[Any, Any]):
         assert self._outcome is not None
         return (yield from self._outcome.__await__())
 
+    @property
+    def wait_name(self) -> str:
+        return self._attempts[0].wait_name
+
+    @property
+    def wait_identity(self) -> str:
+        return self._attempts[0].wait_identity
+
     def cancel(self) -> bool:
         """Cancel all attempts; False when the call is over already."""
         if self._outcome is not None:

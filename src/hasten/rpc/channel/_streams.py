@@ -27,6 +27,14 @@ class _Held:
         if exchange is not None:
             exchange.discard_later()
 
+    @property
+    def wait_name(self) -> str:
+        return self._exchange.wait_name
+
+    @property
+    def wait_identity(self) -> str:
+        return self._exchange.wait_identity
+
     def cancelled(self) -> bool:
         return self._exchange.cancelled()
 

@@ -63,6 +63,10 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
             self._response = self.method.deserialize(self._message or b"")
         return self._response
 
+    @property
+    def wait_identity(self) -> str:
+        return repr(self._payload[:64]) if self._payload else "no fields"
+
     def dispatch(self) -> None:
         size = len(self._payload)
         if self.largest_request and size > self.largest_request:

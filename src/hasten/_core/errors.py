@@ -4,7 +4,9 @@ HastenError
 ├── ConfigurationError   the caller's words are wrong: exit 2
 ├── MissingDependency    an optional package is absent: exit 2
 ├── TargetUnreachable    what was to be measured does not answer: exit 3
-└── InvalidMeasurement   it was measured, but the figures cannot be trusted: exit 3
+├── InvalidMeasurement   it was measured, but the figures cannot be trusted: exit 3
+├── DeadlineExceeded     (hasten.resilience; also a TimeoutError) the time for the work is over, or too short for it
+└── ResolutionError      (hasten.rpc) a name has no address now: exit 3
 
 Constructors take values and build the message: what is wrong, where, what to do.
 """

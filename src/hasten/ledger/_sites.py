@@ -312,7 +312,7 @@ def _code_and_inner(awaitable: Any) -> tuple[CodeType | None, Any]:
 
 
 def _named_wait(called: Any) -> Any:
-    """Return the object of ours whose method is awaited, if it has a name for its waits (`rpc Stock.Get → stock:50051`).
+    """Return our object whose method is awaited, if it names its waits (`rpc Stock.Get → stock:50051`), else None.
 
     Such an object has `wait_name` and `wait_identity`; the package that waits says what for, and the ledger need not
     know of gRPC. None for all others.

@@ -1,1 +1,5 @@
 """The calling side: channels, calls, name resolution, balancing and retries."""
+
+from hasten.rpc.channel._channel import Channel
+
+__all__ = ("Channel",)

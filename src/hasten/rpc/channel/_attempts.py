@@ -86,6 +86,7 @@ class Retries:
     ) -> None:
         self.used: set[Endpoint] = set()
         self.count = 0
+        self._pauses = 0
         self._policy = policy
         self._allowance = allowance
         self._loop = loop
@@ -106,8 +107,10 @@ class Retries:
             return False
         pause = pushback(call)
         if pause is None:
-            longest = policy.initial_backoff * policy.backoff_multiplier**self.count
-            pause = self._chance() * min(longest, policy.max_backoff)
+            self._pauses += 1
+            pause = policy.backoff.delay(self._pauses, self._chance)
+        else:
+            self._pauses = 0
         if pause < 0 or time.monotonic() + pause >= call.deadline or not self._allowance.take():
             return False
         self.count += 1

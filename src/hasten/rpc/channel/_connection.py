@@ -84,6 +84,9 @@ class ClientConnection(Connection[ClientCall]):
             self._owner.connection_ready(self)
         self._start_waiting()
 
+    def charge_reset(self) -> None:
+        """Let the server reset as many streams as it likes: each was a call of ours."""
+
     @property
     def sent_calls(self) -> int:
         """Streams opened since the connection began."""

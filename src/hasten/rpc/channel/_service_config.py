@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 
+from hasten.resilience import RetryPolicy as Backoff
 from hasten.rpc.channel._balancing import Policy
 from hasten.rpc.channel._json_field import JsonField, read_json
 from hasten.rpc.channel._outliers import FailurePercentageEjection, OutlierDetection, SuccessRateEjection
@@ -26,8 +27,8 @@ class RetryPolicy:
 
     Attributes:
       max_attempts: 2 to 5, the first one included.
-      initial_backoff, max_backoff, backoff_multiplier: The n-th retry waits random(0, min(initial_backoff *
-        backoff_multiplier ** (n - 1), max_backoff)).
+      initial_backoff, max_backoff, backoff_multiplier: The n-th retry waits min(initial_backoff *
+        backoff_multiplier ** (n - 1), max_backoff), give or take a fifth.
     """
 
     max_attempts: int
@@ -35,6 +36,16 @@ class RetryPolicy:
     max_backoff: float
     backoff_multiplier: float
     retryable_codes: frozenset[grpc.StatusCode]
+
+    @property
+    def backoff(self) -> Backoff:
+        """The pauses between attempts."""
+        return Backoff(
+            attempts=self.max_attempts,
+            first_backoff=self.initial_backoff,
+            longest_backoff=self.max_backoff,
+            multiplier=self.backoff_multiplier,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

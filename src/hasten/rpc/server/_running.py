@@ -14,6 +14,7 @@ import grpc
 from grpc.aio import AbortError
 
 from hasten._core.ambient import AMBIENT
+from hasten.resilience import DeadlineExceeded
 from hasten.rpc.server._call import ServerCall
 from hasten.rpc.server._method import Run
 from hasten.rpc.wire._compression import MessageError
@@ -114,6 +115,9 @@ def end_with(call: ServerCall, error: BaseException) -> None:
         return
     if isinstance(error, asyncio.CancelledError):
         call.end(CODE_BY_STATUS[grpc.StatusCode.CANCELLED], "Handler was cancelled")
+        return
+    if isinstance(error, DeadlineExceeded):
+        call.end(CODE_BY_STATUS[grpc.StatusCode.DEADLINE_EXCEEDED], str(error))
         return
     if isinstance(error, MessageError):
         call.end(CODE_BY_STATUS[error.code], str(error))

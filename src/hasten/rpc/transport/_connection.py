@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
       last_peer_id: Highest stream id that the peer has opened.
       closing: No new streams: GOAWAY was sent or received, or the connection has gone.
       lost: Done when the connection has gone.
-      goaway_code: Of the GOAWAY that the peer sent; None before.
+      goaway_reason: Why it ended, in the peer's words or ours; empty while it stands.
     """
 
     _awaits_preface = b""  # what the peer must send before the first frame
@@ -97,7 +97,6 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self.last_peer_id = 0
         self.closing = False
         self.lost: asyncio.Future[None] = loop.create_future()
-        self.goaway_code: ErrorCode | None = None
         self.goaway_reason = ""
         self.peer_streams = LARGEST_STREAM_ID
         self._strikes = PingStrikes(limits.ping_strikes, limits.ping_seconds)
@@ -343,13 +342,13 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
         code = reset_code(payload)
         self.check_was_opened(stream_id)
-        self._charge_reset()
+        self.charge_reset()
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self.abandon(stream)
             stream.on_reset(code)
 
-    def _charge_reset(self) -> None:
+    def charge_reset(self) -> None:
         """Count a stream that ended early at the peer's will (CVE-2023-44487), or by its fault (CVE-2025-8671)."""
         if not self._resets.take():
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
@@ -392,7 +391,8 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH {value}")
 
     def _on_goaway_frame(self, stream_id: int, payload: bytes) -> None:
-        last_stream_id, self.goaway_code, self.goaway_reason = goaway(stream_id, payload)
+        last_stream_id, code, reason = goaway(stream_id, payload)
+        self.goaway_reason = f"GOAWAY {code.name}: {reason}" if reason else f"GOAWAY {code.name}"
         self.closing = True
         self.on_goaway(last_stream_id)
 
@@ -410,7 +410,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
 
     def violated(self, stream_id: int, code: ErrorCode) -> None:
         """Reset a stream whose peer broke a rule (RFC 9113 section 5.4.2)."""
-        self._charge_reset()
+        self.charge_reset()
         self._reply(reset_frame(stream_id, code))
         stream = self.streams.pop(stream_id, None)
         if stream is not None:

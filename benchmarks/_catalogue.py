@@ -3,12 +3,13 @@
 from benchmarks._harness import Benchmark
 from benchmarks.ledger._benchmark import LedgerBenchmark
 from benchmarks.ledger_steps import LedgerStepsBenchmark
+from benchmarks.rpc._benchmark import RpcBenchmark
 from hasten._core.errors import ConfigurationError
 
 
 def all_benchmarks() -> tuple[Benchmark, ...]:
     """Return every benchmark, in the order in which `all` runs them."""
-    return (LedgerBenchmark(), LedgerStepsBenchmark())
+    return (LedgerBenchmark(), LedgerStepsBenchmark(), RpcBenchmark())
 
 
 def find(name: str, catalogue: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:

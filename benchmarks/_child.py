@@ -22,10 +22,22 @@ def announce(address: str) -> None:
     print(f"ready {address}", flush=True)
 
 
-def serve(app: Any) -> None:
-    """Serve an ASGI app on a free port of 127.0.0.1: uvicorn, uvloop, httptools, no access log."""
+def serve(app: Any, *, keep_alive: int = 5) -> None:
+    """Serve an ASGI app on a free port of 127.0.0.1: uvicorn, uvloop, httptools, no access log.
+
+    Args:
+      keep_alive: Seconds after which an idle connection is closed (uvicorn's own default). The time for which a
+        server is suspended counts.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
-        config = uvicorn.Config(app, loop="uvloop", http="httptools", log_level="warning", access_log=False)
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+            timeout_keep_alive=keep_alive,
+        )
         _AnnouncingServer(config).run(sockets=[listener])
 
 

@@ -37,11 +37,12 @@ def _option(flag: str, text: str, **settings: Any) -> Any:
 def benchmarks(
     name: Annotated[str, typer.Argument(help="A benchmark's name, or `all`; --list shows them.")] = "",
     *,
-    quick: Annotated[bool, _option("--quick", "Less than a minute a benchmark; coarse.")] = False,
+    quick: Annotated[bool, _option("--quick", "About a minute a benchmark; coarse.")] = False,
     rounds: Annotated[int | None, _option("--rounds", "Rounds; default 9, quick 5.", min=1)] = None,
     json: Annotated[str, _option("--json", "Write the result to FILE; - is stdout.", metavar="FILE")] = "",
     check: Annotated[bool, _option("--check", "Exit 1 if a budget does not hold.")] = False,
     only: Annotated[str, _option("--only", "Only these subjects, separated by commas.")] = "",
+    cases: Annotated[str, _option("--cases", "Only these cases; * is any text.")] = "",
     seed: Annotated[int | None, _option("--seed", "Repeat a run's order; default random.")] = None,
     budgets: Annotated[Path, _option("--budgets", "The limits to judge by.", metavar="FILE")] = BUDGETS,
     list_: Annotated[bool, typer.Option("--list", help="Name the benchmarks and their subjects.")] = False,
@@ -51,14 +52,17 @@ def benchmarks(
         _print_list()
         return
     chosen = find(name, all_benchmarks())
-    subjects = tuple(filter(None, only.split(",")))
-    effort = Effort(rounds or (_QUICK_ROUNDS if quick else _ROUNDS), quick, subjects)
-    if check and (only or effort.rounds < FEWEST_ROUNDS):
-        raise ConfigurationError("--check", f"needs all subjects and at least {FEWEST_ROUNDS} rounds")
+    effort = Effort(rounds or (_QUICK_ROUNDS if quick else _ROUNDS), quick, _names(only), _names(cases))
+    if check and (only or cases or effort.rounds < FEWEST_ROUNDS):
+        raise ConfigurationError("--check", f"needs all subjects and at least {FEWEST_ROUNDS} rounds of all cases")
     order = Order(effort, secrets.randbits(32) if seed is None else seed, read_budgets(budgets))
     results = measure(chosen, order, json)
     if check:
         _check(chosen, order, results)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def measure(chosen: tuple[Benchmark, ...], order: Order, json: str) -> list[Result]:
@@ -96,7 +100,7 @@ def _print_list() -> None:
     for benchmark in all_benchmarks():
         console.print(f"[bold]{benchmark.name}[/]: {benchmark.summary}")
         for subject in benchmark.subjects:
-            console.print(f"  {subject.name:14}{subject.role:7}{subject.about}")
+            console.print(f"  {subject.name:20}{subject.role:7}{subject.about}")
     print_next("python -m benchmarks NAME --quick")
 
 
@@ -115,7 +119,7 @@ def _next(results: list[Result], *, quick: bool) -> str:
     if quick:
         return f"python -m benchmarks {name}  (without --quick, for figures to rely on)"
     if any(not budget.holds for result in results for budget in result.budgets):
-        return "find what went over its budget: python -m benchmarks ledger-steps, hasten doctor"
+        return f"python -m benchmarks {name} --only SUBJECTS --cases CASES  (what went over its budget, alone)"
     return f"python -m benchmarks {name} --check --json FILE  (to keep the figures)"
 
 

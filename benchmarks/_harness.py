@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from itertools import groupby
 from operator import attrgetter
 from typing import Protocol
@@ -49,15 +50,21 @@ class Effort:
       rounds: Interleaved rounds.
       quick: Shorter trials, so that a benchmark takes less than a minute.
       only: Names of the subjects to run; empty for all.
+      cases: Patterns of the cases to measure, as of a shell; empty for all.
     """
 
     rounds: int
     quick: bool = False
     only: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
 
     def choose(self, subjects: tuple[Subject, ...]) -> tuple[Subject, ...]:
         """Return those of `subjects` that are to run."""
         return tuple(subject for subject in subjects if not self.only or subject.name in self.only)
+
+    def measures(self, case: str) -> bool:
+        """Tell whether `case` is to be measured."""
+        return not self.cases or any(fnmatchcase(case, pattern) for pattern in self.cases)
 
 
 class Trial(Protocol):

@@ -7,7 +7,6 @@ line and answers each with one line.
 
 import sys
 from collections import defaultdict
-from typing import Any
 
 import msgspec
 
@@ -78,19 +77,14 @@ class LoadClient(PinnedProcess):
           InvalidMeasurement: requests failed or could not be sent, so the subject did not keep up with the
             rate.
         """
-        driven: Driven = self._ask(order, order.seconds + order.warm_up, Driven)
+        driven = self.ask(order, order.seconds + order.warm_up, Driven)
         if driven.problem:
             raise InvalidMeasurement(f"{order.trial} at {order.rate:,.0f} requests/s", driven.problem)
         return driven
 
     def take_latency(self, trial: str) -> Latency:
         """Return the latencies of the turns of `trial` since the last call."""
-        latency: Latency = self._ask(TakeLatency(trial), 0.0, Latency)
-        return latency
-
-    def _ask(self, order: Drive | TakeLatency, seconds: float, answer: Any) -> Any:
-        self.write_line(msgspec.json.encode(order))
-        return msgspec.json.decode(self.read_line(seconds + 60.0), type=answer)
+        return self.ask(TakeLatency(trial), 0.0, Latency)
 
 
 class _Driver:

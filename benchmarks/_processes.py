@@ -6,6 +6,7 @@ the `with` block's exit; should the benchmark itself be killed, `_child.die_with
 
 import contextlib
 import os
+import re
 import select
 import signal
 import subprocess
@@ -14,13 +15,27 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Self, TypeVar
+
+import msgspec
 
 from hasten._core.errors import ConfigurationError, TargetUnreachable
 
 _READY_TIMEOUT = 30.0
 _END_TIMEOUT = 5.0
+_ANSWER_TIMEOUT = 60.0
+_RESIDENT = re.compile(r"^Rss: +(\d+) kB", re.MULTILINE)
+T = TypeVar("T")
+
+
+def process_cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process since its start: all threads, ended ones included, to the nanosecond.
+
+    Source: clock_getcpuclockid(3): the clock of process `pid` has the number (~pid << 3) | 2 on Linux.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +123,17 @@ class PinnedProcess:
         return self._running().pid
 
     def cpu_seconds(self) -> float:
-        """Return the CPU seconds of all threads since the start, ended ones included, to the nanosecond.
+        """Return the CPU seconds since the start; see `process_cpu_seconds`."""
+        return process_cpu_seconds(self.pid)
 
-        Source: clock_getcpuclockid(3): the clock of process `pid` has the number (~pid << 3) | 2 on Linux.
+    def resident_bytes(self) -> int:
+        """Return the memory that the child has in RAM now.
+
+        Source: proc_pid_smaps(5); unlike /proc/PID/statm it is exact, since it walks the pages.
         """
-        return time.clock_gettime((~self.pid << 3) | 2)
+        found = _RESIDENT.search(Path(f"/proc/{self.pid}/smaps_rollup").read_text())
+        assert found is not None
+        return int(found[1]) * 1024
 
     def suspend(self) -> None:
         """Stop the child, so that its timers and threads disturb nobody; nothing if it has ended."""
@@ -130,6 +151,17 @@ class PinnedProcess:
             yield self
         finally:
             self.suspend()
+
+    def ask(self, order: msgspec.Struct, seconds: float, answer: type[T]) -> T:
+        """Send an order as a line of JSON and return the answer, which is one, too.
+
+        Args:
+          seconds: How long the child works on it; it may take 60 s more.
+        Raises:
+          TargetUnreachable: the child ended, or did not answer in time.
+        """
+        self.write_line(msgspec.json.encode(order))
+        return msgspec.json.decode(self.read_line(seconds + _ANSWER_TIMEOUT), type=answer)
 
     def write_line(self, line: bytes) -> None:
         """Send one line to the child's stdin."""

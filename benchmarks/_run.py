@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks._budgets import Budget
 from benchmarks._environment import observe
-from benchmarks._harness import Benchmark, Effort, run_rounds
+from benchmarks._harness import Benchmark, Effort, Prepared, run_rounds
 from benchmarks._processes import Cores, pinned
 from benchmarks._result import Result, make_result
 from hasten._core.errors import ConfigurationError
@@ -35,10 +35,10 @@ class Order:
 
 
 def run(benchmark: Benchmark, order: Order, messages: Console) -> Result:
-    """Measure `benchmark` and judge it; this process stays on the client's core meanwhile.
+    """Measure `benchmark` and judge it; this process stays on the client's core in the rounds.
 
     Raises:
-      ConfigurationError: an unknown subject, or a peer that is not installed.
+      ConfigurationError: an unknown subject or case, or a peer that is not installed.
       TargetUnreachable: a process did not start or ended early.
       InvalidMeasurement: a subject failed requests or did not keep up.
     """
@@ -47,11 +47,13 @@ def run(benchmark: Benchmark, order: Order, messages: Console) -> Result:
     packages = dict.fromkeys((*(s.package for s in subjects if s.package), *benchmark.packages))
     environment = observe(tuple(packages), order.seed)
     source = random.Random(order.seed)
-    with pinned(Cores.available().client), benchmark.prepare(order.effort) as prepared:
-        total = sum(trial.turns for trial in prepared.trials) * order.effort.rounds
+    # Pinned after prepare, which asks for the cores that this process may use: pinned, it has one.
+    with benchmark.prepare(order.effort) as prepared, pinned(Cores.available().client):
+        chosen = _choose_cases(prepared, order.effort)
+        total = sum(trial.turns for trial in chosen.trials) * order.effort.rounds
         with _progress(messages, benchmark.name, total) as done:
-            samples = run_rounds(prepared.trials, order.effort.rounds, source, done)
-        environment = msgspec.structs.replace(environment, conditions={**prepared.conditions, **prepared.remarks()})
+            samples = run_rounds(chosen.trials, order.effort.rounds, source, done)
+        environment = msgspec.structs.replace(environment, conditions={**chosen.conditions, **chosen.remarks()})
     return make_result(benchmark, environment, samples, order.budgets_of(benchmark), order.effort.rounds)
 
 
@@ -61,6 +63,18 @@ def _check_names(benchmark: Benchmark, effort: Effort) -> None:
         if name not in known:
             problem = f"{benchmark.name} has no subject {name!r}"
             raise ConfigurationError("--only", problem, f"choose from: {', '.join(known)}")
+
+
+def _choose_cases(prepared: Prepared, effort: Effort) -> Prepared:
+    """Return what is to be measured of it."""
+    cases = dict.fromkeys(trial.case for trial in prepared.trials)
+    left_out = {case for case in cases if not effort.measures(case)}
+    if left_out == cases.keys():
+        problem = f"no case is named {' or '.join(effort.cases)}"
+        raise ConfigurationError("--cases", problem, f"choose from: {', '.join(cases)}")
+    conditions = {name: text for name, text in prepared.conditions.items() if name not in left_out}
+    trials = tuple(trial for trial in prepared.trials if trial.case not in left_out)
+    return replace(prepared, trials=trials, conditions=conditions)
 
 
 @contextmanager

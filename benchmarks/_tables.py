@@ -1,5 +1,6 @@
 """A result for people: one table a case, then the budgets, then how far to trust it."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -7,13 +8,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks._environment import Environment
-from benchmarks._harness import Benchmark, Role
+from benchmarks._harness import Benchmark, Role, Subject
 from benchmarks._result import Result, Row
 
 _TRUST = (
     "Medians of {rounds} rounds, quartiles below them; ratios are taken in each round. On a shared machine "
     "CPU per operation and ratios within one run can be trusted; single timings, and p99 above all, cannot."
 )
+Rows = dict[tuple[str, str], Row]
+"""By subject (or pair) and metric."""
+_METRICS = 3
 # Seven columns in 80 characters.
 _TIGHT: dict[str, Any] = {"show_edge": False, "pad_edge": False, "padding": (0, 1, 0, 0)}
 
@@ -27,8 +31,9 @@ def print_result(console: Console, benchmark: Benchmark, result: Result) -> None
         console.print(f"{name}: {result.environment.conditions[name]}")
     for case in cases:
         condition = result.environment.conditions.get(case, "")
-        console.print()
-        console.print(_case_table(benchmark, result, case, f"{case}: {condition}" if condition else case))
+        for table in _case_tables(benchmark, result, case, f"{case}: {condition}" if condition else case):
+            console.print()
+            console.print(table)
     if result.budgets:
         console.print()
         console.print(_budget_table(result))
@@ -43,30 +48,45 @@ def _print_environment(console: Console, environment: Environment) -> None:
     console.print(", ".join(f"{package} {version}" for package, version in environment.versions.items()))
 
 
-def _case_table(benchmark: Benchmark, result: Result, case: str, title: str) -> Table:
-    rows = {(row.subject, row.metric): row for row in result.rows}
-    limit = next(subject.name for subject in benchmark.subjects if subject.role is Role.LIMIT)
+def _case_tables(benchmark: Benchmark, result: Result, case: str, title: str) -> Iterator[Table]:
+    """Yield the tables of a case; only the first has the title."""
+    rows = {(row.subject, row.metric): row for row in result.rows if row.metric.rpartition(" ")[0] == case}
     metrics = [metric for metric in benchmark.units if any(key[1] == f"{case} {metric}" for key in rows)]
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, **_TIGHT)
+    for start in range(0, len(metrics), _METRICS):
+        table = Table(title_justify="left", title_style="bold", box=SIMPLE_HEAD, **_TIGHT)
+        table.title = None if start else title
+        _fill(table, benchmark, rows, case, metrics[start : start + _METRICS])
+        yield table
+
+
+def _fill(table: Table, benchmark: Benchmark, rows: Rows, case: str, metrics: list[str]) -> None:
+    subjects = [subject for subject in benchmark.subjects if any(key[0] == subject.name for key in rows)]
+    other = _compared_with(subjects)
     table.add_column("subject", no_wrap=True)
     for metric in metrics:
         table.add_column(f"{metric} {benchmark.units[metric]}", justify="right")
-        table.add_column(f"x {limit}", justify="right")
-    for subject in benchmark.subjects:
-        full = [f"{case} {metric}" for metric in metrics]
-        if any((subject.name, metric) in rows for metric in full):
-            cells = (_cells(rows, subject.name, limit, metric) for metric in full)
-            table.add_row(_label(subject.name, subject.role), *(cell for pair in cells for cell in pair))
-    return table
+        table.add_column(f"x {other}" if other else "", justify="right")
+    for subject in subjects:
+        cells = (_cells(rows, subject.name, other, f"{case} {metric}") for metric in metrics)
+        table.add_row(_label(subject.name, subject.role), *(cell for pair in cells for cell in pair))
+
+
+def _compared_with(subjects: list[Subject]) -> str:
+    """Return whom the others are divided by: the limit, or the first peer where the limit was not measured."""
+    for role in (Role.LIMIT, Role.PEER):
+        for subject in subjects:
+            if subject.role is role:
+                return subject.name
+    return ""
 
 
 def _label(name: str, role: Role) -> str:
     return f"[bold]{name}[/]" if role is Role.OURS else f"{name} (limit)" if role is Role.LIMIT else name
 
 
-def _cells(rows: dict[tuple[str, str], Row], subject: str, limit: str, metric: str) -> tuple[str, str]:
+def _cells(rows: Rows, subject: str, other: str, metric: str) -> tuple[str, str]:
     figure = rows.get((subject, metric))
-    ratio = rows.get((f"{subject}/{limit}", metric))
+    ratio = rows.get((f"{subject}/{other}", metric))
     return _spread(figure) if figure else "", _spread(ratio) if ratio else ""
 
 
@@ -81,7 +101,7 @@ def _spread(row: Row) -> str:
 def _figure(value: float) -> str:
     if value >= 10_000:
         return f"{value / 1000:.0f}k"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def _budget_table(result: Result) -> Table:

@@ -73,7 +73,7 @@ class Limits:
     ping_strikes: int = 2
     ping_seconds: float = 10.0
     control_frames: int = 1000
-    write_high_bytes: int = 64 * KIB
+    write_high_bytes: int = 256 * KIB
     message_bytes: int = 4 * MIB
     sent_message_bytes: int = 0
     held_bytes: int = 128 * MIB

@@ -1,7 +1,6 @@
 """A channel's HTTP/2 connection: calls in, responses out."""
 
 import asyncio
-import math
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import chain
@@ -102,7 +101,7 @@ class ClientConnection(Connection[ClientCall]):
         stream_id = self._next_id
         if len(self.streams) >= self.peer_streams:
             call.wait_in(self.waiting)
-            self.watch(call.deadline)
+            self.deadlines.watch(call.deadline)
             return
         self._next_id = stream_id + 2
         call.stream_id = stream_id
@@ -113,8 +112,8 @@ class ClientConnection(Connection[ClientCall]):
             call.send(self, TABLE_SIZE_ZERO)
         else:
             call.send(self)
-        if call.deadline < math.inf:
-            self.watch(call.deadline)
+        if call.deadline < self.deadlines.next_sweep:
+            self.deadlines.watch(call.deadline)
         if stream_id >= self.limits.last_stream_id:
             self.retire()
 

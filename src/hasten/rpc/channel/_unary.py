@@ -97,19 +97,14 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
         stream_id = self.stream_id
         if length <= output.frame_size and output.takes_at_once(self, size):
             output.window -= size
+            high, low, end = size >> 8, size & 0xFF, END_STREAM
             connection.write(
-                b"".join(
-                    (
-                        pack_header(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream_id),
-                        prefix,
-                        timeout,
-                        rest,
-                        pack_message_header(
-                            *(size >> 8, size & 0xFF, DATA, END_STREAM, stream_id, compressed, size - MESSAGE_PREFIX)
-                        ),
-                        payload,
-                    )
-                )
+                pack_header(length >> 8, length & 0xFF, HEADERS, END_HEADERS, stream_id),
+                prefix,
+                timeout,
+                rest,
+                pack_message_header(high, low, DATA, end, stream_id, compressed, size - MESSAGE_PREFIX),
+                payload,
             )
             return
         head = connection.head_frames(stream_id, prefix + timeout + rest)

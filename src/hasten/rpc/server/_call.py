@@ -24,13 +24,14 @@ from hasten.rpc.wire._compression import (
     encoding_of,
 )
 from hasten.rpc.wire._frames import DATA, END_HEADERS, END_STREAM, MESSAGE_PREFIX, ErrorCode, frame, reset_frame
-from hasten.rpc.wire._hpack import encode_field
+from hasten.rpc.wire._hpack import encode_field, plain_fields
 from hasten.rpc.wire._metadata import decode_metadata, encode_metadata, percent_encode
 from hasten.rpc.wire._status import CODE_BY_STATUS, STATUS_BY_CODE
 
 if TYPE_CHECKING:
     from hasten.rpc.server._connection import ServerConnection
     from hasten.rpc.server._method import Method
+    from hasten.rpc.wire._hpack import Fields
     from hasten.rpc.wire._request_head import RequestHead
 
 RESPONSE_BLOCK = b"\x88" + encode_field(b"content-type", b"application/grpc")
@@ -68,6 +69,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     request_bytes: int = 0
     response_bytes: int = 0
     started_at: float = 0.0
+    _rest = b""  # of the request's header block, not parsed
     _plain = True  # nothing but a message and status OK will be sent
     _code: int = _OK
     _details = ""
@@ -81,17 +83,25 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     _abort_error: AbortError | None = None
     _callbacks: tuple[Callable[["ServerCall"], None], ...] = ()
 
-    def __init__(self, connection: "ServerConnection", stream_id: int, head: "RequestHead") -> None:
+    def __init__(self, connection: "ServerConnection", stream_id: int, head: "RequestHead", rest: bytes) -> None:
         self.connection = connection
         self.stream_id = stream_id
         self.head = head
+        if rest:
+            self._rest = rest
         if head.timeout != math.inf:
-            self.deadline = time.monotonic() + head.timeout
-            connection.watch(self.deadline)
+            self.deadline = deadline = time.monotonic() + head.timeout
+            if deadline < connection.deadlines.next_sweep:
+                connection.deadlines.watch(deadline)
 
     @property
     def traceparent(self) -> str:
-        return self.head.traceparent
+        return next((value.decode("latin-1") for name, value in self.fields if name == b"traceparent"), "")
+
+    @property
+    def fields(self) -> "Fields":
+        """The client's metadata as it came."""
+        return [*self.head.fields, *plain_fields(self._rest)] if self._rest else self.head.fields
 
     # ---- requests
 
@@ -295,6 +305,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     def handler_ended(self) -> None:
         """Called once the handler has returned or raised, whichever way."""
         self.running = False
+        self.task = None  # its context holds this call, as the ambient: no cycle is left for the garbage collector
         if self._lingers or self.connection.attentive:
             self.connection.handler_ended(self)
         for callback in self._callbacks:
@@ -324,7 +335,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._plain = False
 
     def invocation_metadata(self) -> Any:
-        return Metadata(*decode_metadata(self.head.fields))
+        return Metadata(*decode_metadata(self.fields))
 
     def set_code(self, code: Any) -> None:
         self._code = CODE_BY_STATUS[code] if isinstance(code, grpc.StatusCode) else int(code)

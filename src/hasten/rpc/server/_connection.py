@@ -56,8 +56,10 @@ _DRAIN_SECONDS = 1.0  # what the peer has to answer the PING between the two GOA
 _SHUTDOWN = "server is shutting down"
 
 # Response headers, a DATA frame with one message, trailers: all that surrounds the message of a unary response.
-_pack_answer = Struct(f">HBBBI{len(RESPONSE_BLOCK)}sHBBBIBI").pack
-_pack_trailers = Struct(f">HBBBI{len(OK_BLOCK)}s").pack
+_pack_answer = Struct(f">5sI{len(RESPONSE_BLOCK)}sHBBBIBI").pack
+_pack_trailers = Struct(f">5sI{len(OK_BLOCK)}s").pack
+_ANSWER = frame(HEADERS, END_HEADERS, 0, RESPONSE_BLOCK)[:5]
+_TRAILERS = frame(HEADERS, END_HEADERS | END_STREAM, 0, OK_BLOCK)[:5]
 
 
 class Service(Protocol):
@@ -101,9 +103,8 @@ class ServerConnection(Connection[ServerCall]):
         super().__init__(loop, service.limits)
         self._awaits_preface = PREFACE
         self._service = service
-        self._blocks = HeaderBlocks(
-            service.limits, RequestHead(), RequestHeads(service.resolve, service.limits).extend, FIXED
-        )
+        heads = RequestHeads(service.resolve, service.limits)
+        self._blocks = HeaderBlocks(service.limits, RequestHead(), heads.extend, FIXED, heads.plain)
         self._secure = secure
         self._takes_up_to = LARGEST_STREAM_ID
         self._lingering: set[ServerCall] = set()
@@ -154,9 +155,9 @@ class ServerConnection(Connection[ServerCall]):
     # ---- requests
 
     def on_headers(self, stream_id: int, block: bytes, *, ends_stream: bool) -> None:
-        head = self._blocks.known.get(block)
+        head, rest = self._blocks.known.get(block), b""
         if head is None:
-            head = self._decode(block)
+            head, rest = self._decode(block)
         if stream_id <= self.last_peer_id:
             self._on_trailers(stream_id, head, ends_stream=ends_stream)
             return
@@ -168,7 +169,7 @@ class ServerConnection(Connection[ServerCall]):
         if len(self.streams) + len(self._lingering) >= self.limits.concurrent_handlers:
             self.violated(stream_id, ErrorCode.REFUSED_STREAM)
             return
-        call = self.streams[stream_id] = ServerCall(self, stream_id, head)
+        call = self.streams[stream_id] = ServerCall(self, stream_id, head, rest)
         if not head.is_ready or ends_stream:
             self._open_slowly(call, head, ends_stream=ends_stream)
             return
@@ -177,13 +178,19 @@ class ServerConnection(Connection[ServerCall]):
             call.open_inbox()
             self._start(call, None)
 
-    def _decode(self, block: bytes) -> RequestHead:
+    def _decode(self, block: bytes) -> tuple[RequestHead, bytes]:
+        """Return a block's head, and what of the block it leaves to be parsed when somebody asks for it."""
         blocks = self._blocks
+        split = blocks.split(block)
+        if split is not None:
+            head, rest, size = split
+            if head.is_ready and head.size + size <= self.limits.header_list_bytes:
+                return head, rest
         before = blocks.decoded_bytes
         head = blocks.decode(block)
         if blocks.decoded_bytes != before:
             self.reading.charge_headers(blocks.decoded_bytes - before)
-        return head
+        return head, b""
 
     def _open_slowly(self, call: ServerCall, head: RequestHead, *, ends_stream: bool) -> None:
         """Open a stream whose request is refused or has no message, in the order of the protocols' checks."""
@@ -313,12 +320,9 @@ class ServerConnection(Connection[ServerCall]):
         """Send a whole response: headers, one message, trailers with status OK; one write, the hot path."""
         stream_id = call.stream_id
         del self.streams[stream_id]
-        answer = _pack_answer(
-            *(0, len(RESPONSE_BLOCK), HEADERS, END_HEADERS, stream_id, RESPONSE_BLOCK),
-            *(size >> 8, size & 0xFF, DATA, 0, stream_id, 0, size - MESSAGE_PREFIX),
-        )
-        trailers = _pack_trailers(0, len(OK_BLOCK), HEADERS, END_HEADERS | END_STREAM, stream_id, OK_BLOCK)
-        self.write(b"".join((answer, payload, trailers)))
+        high, low, length = size >> 8, size & 0xFF, size - MESSAGE_PREFIX
+        answer = _pack_answer(_ANSWER, stream_id, RESPONSE_BLOCK, high, low, DATA, 0, stream_id, 0, length)
+        self.write(answer, payload, _pack_trailers(_TRAILERS, stream_id, OK_BLOCK))
 
     def head_frames(self, stream_id: int, flags: int, block: bytes) -> bytes:
         """Return the frames of a header block; the first tells the peer that our table is empty."""

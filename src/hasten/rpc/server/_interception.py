@@ -55,7 +55,7 @@ def intercepted(continuation: Continuation, prepare: "Callable[[str, Handler], M
         AMBIENT.set(call)  # before the interceptors, which may set context variables of their own
         path = call.head.path
         try:
-            details = CallDetails(path, Metadata(*decode_metadata(call.head.fields)))
+            details = CallDetails(path, Metadata(*decode_metadata(call.fields)))
             handler = await continuation(details)  # type: ignore[arg-type]
         except BaseException as error:
             end_with(call, error)

@@ -77,7 +77,8 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
       loop: The loop it lives in.
       streams: Open streams by id.
       output: What goes out.
-      write, watch: `output.write` and the deadlines' `watch`, bound once.
+      write: `output.write`, bound once.
+      deadlines: Of the streams.
       held_bytes: Bytes received that wait in inboxes.
       last_peer_id: Highest stream id that the peer has opened.
       closing: No new streams: GOAWAY was sent or received, or the connection has gone.
@@ -114,8 +115,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self._window = limits.connection_window_bytes
         self._resets = TokenBucket(limits.reset_burst, limits.reset_rate)
         self.reading = Reading(loop, limits)
-        self._deadlines = Deadlines(loop, self.open_streams)
-        self.watch = self._deadlines.watch
+        self.deadlines = Deadlines(loop, self.open_streams)
         self._patience: asyncio.TimerHandle | None = None
         self._keepalive = Keepalive(loop, limits, self._send_now, lambda: bool(self.streams), self._unheard)
 
@@ -184,14 +184,12 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
 
     def data_received(self, data: bytes) -> None:
         self._keepalive.reads += 1
-        if self._partial:
-            self._partial += data
-            if len(self._partial) < self._partial_needs:
-                return
-            data = bytes(self._partial)
-            self._partial.clear()
         try:
-            position = self._skip_preface(data) if self._awaits_preface else 0
+            position = 0
+            if self._partial:
+                position = self._complete_partial(data)
+            elif self._awaits_preface:
+                position = self._skip_preface(data)
             self._parse(data, position)
         except ConnectionViolation as violation:
             self.fail(violation)
@@ -209,6 +207,26 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             self.preface_complete()
         return count
 
+    def _complete_partial(self, data: bytes) -> int:
+        """Parse the frame that an earlier read has begun; return where the next one starts in `data`.
+
+        Only that frame is copied, and not the whole read behind it.
+        """
+        partial, position = self._partial, 0
+        while len(partial) < self._partial_needs and position < len(data):
+            end = position + self._partial_needs - len(partial)
+            partial += memoryview(data)[position:end]
+            position = min(end, len(data))
+            if len(partial) == _FRAME_HEADER:
+                length = int.from_bytes(partial[:3], "big")
+                self._check_length(length)
+                self._partial_needs = _FRAME_HEADER + length
+        if len(partial) >= self._partial_needs:
+            frame_bytes = bytes(partial)
+            partial.clear()
+            self._parse(frame_bytes, 0)
+        return position
+
     def _parse(self, data: bytes, position: int) -> None:
         # Over 40 lines because it is the hot path of both sides.
         size = len(data)
@@ -218,9 +236,8 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             length = high << 8 | low
             start = position + _FRAME_HEADER
             position = start + length
-            if length > largest:
-                raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, f"frame of {length} bytes")
-            if position > size:
+            if position > size or length > largest:
+                self._check_length(length)
                 self._keep(data, start - _FRAME_HEADER, _FRAME_HEADER + length)
                 return
             expected = self._expected
@@ -244,6 +261,10 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         if position < size:
             self._keep(data, position, _FRAME_HEADER)
 
+    def _check_length(self, length: int) -> None:
+        if length > self._frame_bytes:
+            raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, f"frame of {length} bytes")
+
     def _keep(self, data: bytes, position: int, needs: int) -> None:
         self._partial += memoryview(data)[position:]
         self._partial_needs = needs
@@ -257,7 +278,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
-        self._deadlines.close()
+        self.deadlines.close()
         self._keepalive.close()
         if self._patience is not None:
             self._patience.cancel()

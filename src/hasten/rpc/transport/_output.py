@@ -44,8 +44,9 @@ class Output:
         self.paused = False
         self._loop = loop
         self._streams = streams
-        self._most_joined = limits.flush_messages
-        self._joined: list[bytes] = []
+        self._most_writes = limits.flush_messages
+        self._writes = 0
+        self._joined: list[bytes | memoryview] = []
         self._blocked: OrderedDict[Stream, None] = OrderedDict()  # first is next
         self._write: Callable[[bytes], None] = _refuse
         self._is_closing: Callable[[], bool] = bool
@@ -54,25 +55,26 @@ class Output:
         self._write = transport.write
         self._is_closing = transport.is_closing
 
-    def write(self, frames: bytes) -> None:
-        """Send complete frames: now, or at the end of this pass of the loop."""
-        joined = self._joined
-        if joined:
-            joined.append(frames)
-            if len(joined) >= self._most_joined:
+    def write(self, *parts: bytes | memoryview) -> None:
+        """Send the parts of one or more complete frames: now, or at the end of this pass of the loop."""
+        if self._writes:
+            self._joined += parts
+            self._writes += 1
+            if self._writes >= self._most_writes:
                 self.flush()
         elif len(self._streams) > 1:
-            joined.append(frames)
+            self._joined += parts
+            self._writes = 1
             self._loop.call_soon(self.flush)
         else:
-            self._write(frames)
+            self._write(b"".join(parts))
 
     def flush(self) -> None:
         """Send what was collected."""
-        joined = self._joined
-        if joined:
-            frames = joined[0] if len(joined) == 1 else b"".join(joined)
-            joined.clear()
+        if self._writes:
+            frames = b"".join(self._joined)
+            self._joined.clear()
+            self._writes = 0
             if not self._is_closing():
                 self._write(frames)
 
@@ -95,7 +97,7 @@ class Output:
             header = pack_message_header(
                 size >> 8, size & 0xFF, DATA, 0, stream.stream_id, compressed, size - MESSAGE_PREFIX
             )
-            self.write(b"".join((head, header, payload)))
+            self.write(head, header, payload)
             return
         if head:
             self.write(head)
@@ -144,7 +146,7 @@ class Output:
         size = len(chunk)
         self.window -= size
         stream.window_offset -= size
-        self.write(pack_header(size >> 8, size & 0xFF, DATA, 0, stream.stream_id) + bytes(chunk))
+        self.write(pack_header(size >> 8, size & 0xFF, DATA, 0, stream.stream_id), chunk)
         if size == len(data):
             unsent.popleft()
         else:

@@ -10,7 +10,7 @@ Until the peer has acknowledged our settings it may use a table of 4,096 bytes. 
 `01` literals or a size update only when the table's size is 0 already.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Generic, TypeVar
 
 from hpack import Decoder
@@ -117,6 +117,12 @@ def parse_stateless(block: bytes, position: int, starts: list[int] | None = None
     return fields, huffman_bytes
 
 
+def plain_fields(rest: bytes) -> Fields:
+    """Return the fields of what `HeaderBlocks.split` has left."""
+    parsed = parse_stateless(rest, 0)
+    return parsed[0] if parsed is not None else []
+
+
 def _parse_field(block: bytes, position: int) -> tuple[Field, int, int] | None:
     first = block[position]
     if first & 0x80:
@@ -165,22 +171,55 @@ class HeaderBlocks(Generic[Head]):
       blank: The head of no fields.
       extend: Returns a new head, that of a prefix with the fields behind it.
       fixed: Names of the fields that are the same in all calls of a method.
+      plain: Names of fields that a head only keeps, as a user's metadata.
     """
 
     def __init__(
-        self, limits: Limits, blank: Head, extend: Callable[[Head, Fields], Head], fixed: frozenset[bytes]
+        self,
+        limits: Limits,
+        blank: Head,
+        extend: Callable[[Head, Fields], Head],
+        fixed: frozenset[bytes],
+        plain: Container[bytes] = (),
     ) -> None:
         self.known: dict[bytes, Head] = {}
         self.decoded_bytes = 0
         self._blank = blank
         self._extend = extend
         self._fixed = fixed
+        self._plain = plain
         self._entries = limits.header_cache_entries
         self._block_bytes = limits.header_cache_block_bytes
         self._prefixes: dict[int, dict[bytes, Head]] = {}
         self._decoder = Decoder(max_header_list_size=limits.header_list_hard_bytes)
         self._acknowledged = False
         self._stateless = False
+
+    def split(self, block: bytes) -> tuple[Head, bytes, int] | None:
+        """Return the head of a block's remembered beginning, the rest of it, and the rest's size as a header list.
+
+        None unless the rest is nothing but short literal fields with names of `plain`. It need not be parsed then
+        before somebody asks for it, and most handlers never do: 0.7 µs where `decode` takes 1.6.
+        """
+        for length, prefixes in self._prefixes.items():
+            head = prefixes.get(block[:length])
+            if head is not None:
+                size = self._plain_size(block, length)
+                return None if size < 0 else (head, block[length:], size)
+        return None
+
+    def _plain_size(self, block: bytes, position: int) -> int:
+        end, size, plain = len(block), 0, self._plain
+        try:
+            while position < end:
+                value_at = position + block[position + 1] + 2
+                if block[position] & 0xBF or block[value_at] >= 0x7F or block[position + 2 : value_at] not in plain:
+                    return -1
+                size += value_at - position - 2 + block[value_at] + FIELD_OVERHEAD
+                position = value_at + block[value_at] + 1
+        except IndexError:
+            return -1
+        return size if position == end else -1
 
     def settings_acknowledged(self) -> None:
         """Note that the peer knows our SETTINGS_HEADER_TABLE_SIZE of 0.

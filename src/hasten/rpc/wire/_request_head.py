@@ -16,6 +16,7 @@ FIXED = frozenset(
     )
 )
 """Fields that are the same in all calls of a method. A deadline is not, but most peers send few different ones."""
+_MOST_PLAIN = 256
 _GRPC_TYPES = ("application/grpc+", "application/grpc;")
 _CONNECTION_SPECIFIC = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _PSEUDO = {b":method": "http_method", b":scheme": "scheme", b":path": "path", b":authority": "authority"}
@@ -30,7 +31,6 @@ class RequestHead:
       method: What `resolve` found for the path; None when there is none.
       fields: User metadata as it came, in order, with user-agent.
       timeout: Seconds of grpc-timeout; infinite without.
-      traceparent: W3C trace context; empty without.
       encoding: Of the messages: `identity`, `gzip`, `deflate`, or one we do not know.
       accept_encoding: Encodings that the client can read, comma separated.
       content_type: Empty without.
@@ -42,7 +42,7 @@ class RequestHead:
 
     __slots__ = (
         *("accept_encoding", "authority", "content_length", "content_type", "encoding", "fields", "http_method"),
-        *("is_ready", "malformed", "method", "path", "scheme", "size", "timeout", "traceparent"),
+        *("is_ready", "malformed", "method", "path", "scheme", "size", "timeout"),
     )
 
     def __init__(self) -> None:
@@ -50,7 +50,6 @@ class RequestHead:
         self.method: Any = None
         self.fields: Fields = []
         self.timeout = math.inf
-        self.traceparent = ""
         self.encoding = "identity"
         self.accept_encoding = ""
         self.content_type = ""
@@ -60,7 +59,7 @@ class RequestHead:
         self.is_ready = False
 
     def copy(self) -> "RequestHead":
-        """Return a head that may still be filled. 14 assignments: 0.3 µs, a third of what copy.copy takes."""
+        """Return a head that may still be filled. 13 assignments: 0.2 µs, a third of what copy.copy takes."""
         other = RequestHead.__new__(RequestHead)
         other.path = self.path
         other.authority = self.authority
@@ -69,7 +68,6 @@ class RequestHead:
         other.method = self.method
         other.fields = self.fields.copy()
         other.timeout = self.timeout
-        other.traceparent = self.traceparent
         other.encoding = self.encoding
         other.accept_encoding = self.accept_encoding
         other.content_type = self.content_type
@@ -94,7 +92,10 @@ class RequestHead:
 
 
 class RequestHeads:
-    """Makes request heads for one server.
+    """Makes request heads for one connection.
+
+    Attributes:
+      plain: Names that were seen to be users' metadata, at most 256.
 
     Args:
       resolve: Returns the method that a path names, None when there is none.
@@ -102,6 +103,7 @@ class RequestHeads:
     """
 
     def __init__(self, resolve: Callable[[str], Any], limits: Limits) -> None:
+        self.plain: set[bytes] = set()
         self._resolve = resolve
         self._most_bytes = limits.header_list_bytes
 
@@ -112,15 +114,15 @@ class RequestHeads:
         size = head.size
         for name, value in fields:
             size += len(name) + len(value) + FIELD_OVERHEAD
-            if name == b"traceparent":
-                head.traceparent = value.decode("latin-1")
-                head.fields.append((name, value))
-            elif name == b"grpc-timeout":
+            if name == b"grpc-timeout":
                 self._take_timeout(head, value)
             elif name[:1] == b":":
                 self._take_pseudo(head, name, value)
+            elif name in self.plain:
+                head.fields.append((name, value))
             else:
                 _take_field(head, name, value)
+                self._note_plain(head, name)
         head.size = size
         if not head.malformed and size <= self._most_bytes:
             head.is_ready = was_ready or (
@@ -131,6 +133,10 @@ class RequestHeads:
                 and head.method is not None
             )
         return head
+
+    def _note_plain(self, head: RequestHead, name: bytes) -> None:
+        if not head.malformed and head.fields and head.fields[-1][0] == name and len(self.plain) < _MOST_PLAIN:
+            self.plain.add(name)
 
     def _take_pseudo(self, head: RequestHead, name: bytes, value: bytes) -> None:
         attribute = _PSEUDO.get(name)

@@ -48,6 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     tmp_path.joinpath("plan.toml").write_text(PLAN)
+    tmp_path.joinpath("grpc.toml").write_text('rate = 1\nduration = 1\n[[request]]\nmethod = "shop.Stock/Get"\n')
     tmp_path.joinpath("waiting.py").write_text(APP)
     return tmp_path
 
@@ -160,6 +161,7 @@ def test_options_from_the_environment(
     [
         (["waiting:app"], "--plan: no plan given; "),
         (["waiting:app", "--plan", "absent.toml"], "absent.toml: cannot be read"),
+        (["waiting:app", "--plan", "grpc.toml"], "--plan: the doctor drives HTTP, this plan calls gRPC; "),
         (["waiting:app", "--plan", "plan.toml", "--rate", "-1"], "rate: -1 is not above 0"),
         (["waiting:app", "--plan", "plan.toml", "--for", "soon"], "'soon' is no duration"),
         (

@@ -11,14 +11,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from hasten.cli import main
+from tests.load.grpc_servers import Behaviour, aborting, noting, serving_grpc
 from tests.load.servers import answering, refused_url, serving
+from tests.rpc.schema.servers import PROTOS, STOCK
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 QUICK = ("--rate", "100", "--for", "200ms", "--warmup", "0s", "--arrivals", "constant")
+GRPC = ("grpc://127.0.0.1:1/shop.Stock/Get", "--rate", "1")
 PLAN = """
 rate = 200
 duration = "100ms"
@@ -72,6 +76,21 @@ class Server:
     async def _serve(self) -> None:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         async with serving(answering(self._response, self.requests)) as self.url:
+            self._ready.set()
+            await self._ended.wait()
+
+
+class GrpcServer(Server):
+    """The same for gRPC: a shop.Stock that does what `behaviour` does."""
+
+    def __init__(self, behaviour: Behaviour, *, reflecting: bool = True) -> None:
+        super().__init__(b"")
+        self._behaviour = behaviour
+        self._reflecting = reflecting
+
+    async def _serve(self) -> None:
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        async with serving_grpc(self._behaviour, reflecting=self._reflecting) as self.url:
             self._ready.set()
             await self._ended.wait()
 
@@ -181,6 +200,66 @@ def test_not_valid_exits_3(server: Server, capsys: pytest.CaptureFixture[str]) -
     assert err.count("\n") == 1
 
 
+def test_grpc(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A grpc URL with a method is called with the data and metadata given; the report looks as over HTTP."""
+    seen: list[Any] = []
+    metadata: list[dict[str, Any]] = []
+    data = tmp_path / "data.json"
+    data.write_text('{"product_id": 8}')
+    with GrpcServer(noting(seen, metadata)) as server:
+        url = f"{server.url}/shop.Stock/Get"
+        code = load(url, *QUICK, "--data", '{"product_id": 7}', "--header", "X-Who: me", "--json")
+        result = json.loads(capsys.readouterr().out)
+        assert code == deserved(result)
+        assert (result["total"]["answered"], result["connections"]) == (20, 1)
+        assert {(query.product_id, call["x-who"]) for query, call in zip(seen, metadata, strict=True)} == {(7, "me")}
+        load(url, *QUICK, "--data", f"@{data}")
+        assert seen[-1].product_id == 8
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{server.url}: 100 requests/s offered")
+    assert any(line.split()[:3] == ["shop.Stock/Get", "20", "20"] for line in lines)
+    assert lines[-1].startswith("next: ")
+
+
+def test_grpc_plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A plan of gRPC methods is run like any other, against the server and with the .proto files of the options."""
+    plan = tmp_path / "plan.toml"
+    plan.write_text('rate = 200\nduration = "100ms"\nwarmup = "0s"\n[[request]]\nmethod = "shop.Stock/Get"\n')
+    options = ("--arrivals", "constant", "--proto", str(STOCK), "--proto-path", str(PROTOS), "--json")
+    with GrpcServer(noting([]), reflecting=False) as server:
+        load(server.url, "--plan", str(plan), *options)
+    assert json.loads(capsys.readouterr().out)["total"]["answered"] == 20
+
+
+def test_grpc_status_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    """Calls that end with another status than expected exit 1, counted by the status' name."""
+    with GrpcServer(aborting(grpc.StatusCode.NOT_FOUND)) as server:
+        url = f"{server.url}/shop.Stock/Get"
+        assert load(url, *QUICK) == 1
+        out = capsys.readouterr().out
+        assert "20 status NOT_FOUND" in out
+        assert out.splitlines()[-1].startswith("next: see why the service answers NOT_FOUND, or add it to the expected")
+        assert load(url, *QUICK, "--expect", "NOT_FOUND") in (0, 3)
+
+
+def test_grpc_data_that_does_not_fit_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """Data that is no request of the method exits 2 with one line that names the field."""
+    with GrpcServer(noting([])) as server:
+        assert load(f"{server.url}/shop.Stock/Get", *QUICK, "--data", '{"product": 7}') == 2
+        error = "request[0].data.product: no field of shop.Query; did you mean productId?"
+        assert capsys.readouterr() == ("", f"error: {error}\n")
+        assert load(f"{server.url}/shop.Stok/Get", *QUICK) == 2
+        error = "request[0].method: there is no service 'shop.Stok'; did you mean shop.Stock?"
+        assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+def test_grpc_unreachable_exits_3(capsys: pytest.CaptureFixture[str]) -> None:
+    """A grpc URL that nobody answers exits 3 with one line."""
+    url = refused_url().replace("http", "grpc")
+    assert load(f"{url}/shop.Stock/Get", *QUICK) == 3
+    assert capsys.readouterr() == ("", f"error: {url}: connection refused; is it running?\n")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -204,7 +283,10 @@ def test_wrong_plan_exits_2(
         ((), "hasten load: nothing to send; give a URL with --rate, or --plan FILE"),
         (("http://127.0.0.1:1",), "--rate: missing; say how many requests per second the URL gets"),
         (("http://127.0.0.1:1", "--rate", "-1"), "rate: -1 is not above 0"),
-        (("127.0.0.1:1", "--rate", "1"), "target: '127.0.0.1:1' is no http or https URL; for example "),
+        (
+            ("127.0.0.1:1", "--rate", "1"),
+            "target: '127.0.0.1:1' is no http or https URL, nor a grpc or grpcs one; for example ",
+        ),
         (
             ("http://127.0.0.1:1", "--rate", "1", "--header", "x"),
             "--header: 'x' is not of the form NAME:VALUE",
@@ -216,6 +298,18 @@ def test_wrong_plan_exits_2(
         (("http://127.0.0.1:1", "--rate", "1", "--method", "get"), "request[0].method: 'get' is unknown; "),
         (("--plan", "absent.toml"), "absent.toml: cannot be read: No such file or directory"),
         (("--plan", "absent.toml", "--body", "x"), "--body: the plan says what to send; "),
+        (("--plan", "absent.toml", "--data", "x"), "--data: the plan says what to send; "),
+        (("http://127.0.0.1:1", "--rate", "1", "--expect", "OK"), "--expect: 'OK' is no HTTP status; for example 404"),
+        (("http://127.0.0.1:1", "--rate", "1", "--data", "{}"), "--data: it is for grpc:// targets; "),
+        (("http://127.0.0.1:1", "--rate", "1", "--proto", "x"), "--proto: it is for gRPC methods; leave it out"),
+        (("http://127.0.0.1:1", "--rate", "1", "--proto-path", "x"), "--proto-path: it is for gRPC methods; "),
+        (("grpc://127.0.0.1:1", "--rate", "1"), "target: 'grpc://127.0.0.1:1' names no method; write grpc://host:"),
+        ((*GRPC, "--body", "x"), "--body: it is for HTTP; a gRPC request is given by --data"),
+        ((*GRPC, "--method", "POST"), "--method: it is for HTTP; "),
+        ((*GRPC, "--data", "@absent.json"), "--data: absent.json cannot be read: No such file or directory"),
+        ((*GRPC, "--data", "{"), "request[0].data: not valid JSON: Expecting property name"),
+        ((*GRPC, "--expect", "404"), "expect: '404' is no gRPC status; one of OK, "),
+        ((*GRPC, "--header", "te:x"), "request[0].headers.te: hasten sets this header itself"),
     ],
 )
 def test_wrong_options_exit_2(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str) -> None:
@@ -242,7 +336,7 @@ def test_every_option_shows_its_variable(capsys: pytest.CaptureFixture[str], mon
     text = " ".join(lines)
     assert len(options) >= 15
     for option in options:
-        assert option in ("--help", "-h") or f"HASTEN_{option.removeprefix('--').upper()}" in text
+        assert option in ("--help", "-h") or f"HASTEN_{option.removeprefix('--').upper().replace('-', '_')}" in text
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")

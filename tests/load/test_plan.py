@@ -80,9 +80,13 @@ def test_good_plan(tmp_path: Path) -> None:
         (
             'target = "http://127.0.0.1:8000"',
             "",
-            "target: no target given; for example http://127.0.0.1:8000",
+            "target: no target given; for example http://127.0.0.1:8000 or grpc://127.0.0.1:50051",
         ),
-        ("http://127.0.0.1:8000", "127.0.0.1:8000", "target: '127.0.0.1:8000' is no http or https URL"),
+        (
+            "http://127.0.0.1:8000",
+            "127.0.0.1:8000",
+            "target: '127.0.0.1:8000' is no http or https URL, nor a grpc or grpcs one",
+        ),
         ("http://127.0.0.1:8000", "http://127.0.0.1:99999", "target: 'http://127.0.0.1:99999' is no URL: "),
         (
             "http://127.0.0.1:8000",

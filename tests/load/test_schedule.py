@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hasten.load import Plan, Range, RequestKind, Values, Zipf, arrival_times
+from hasten.load._message import MessageTemplate
 from hasten.load._parameters import sampler
-from hasten.load._schedule import Schedule
+from hasten.load._schedule import MakeTemplate, Schedule
+from hasten.load._target import parse_target
 
 
 def plan_of(*kinds: RequestKind, **settings: object) -> Plan:
@@ -21,9 +23,15 @@ def plan_of(*kinds: RequestKind, **settings: object) -> Plan:
     return plan.checked().with_settings(**settings)
 
 
+def maker(plan: Plan, *, request_ids: bool = False) -> MakeTemplate:
+    """Return what lays out a kind's HTTP requests."""
+    target = parse_target(plan.target, "target")
+    return lambda _index, kind, source: MessageTemplate(kind, target, source, request_ids=request_ids)
+
+
 def messages(plan: Plan, *, request_ids: bool = False) -> list[bytes]:
     """Return all requests that `plan` sends."""
-    schedule = Schedule(plan, 0.0, request_ids=request_ids)
+    schedule = Schedule(plan, 0.0, maker(plan, request_ids=request_ids))
     found = []
     while (exchange := schedule.next()) is not None:
         found.append(exchange.message)
@@ -135,6 +143,7 @@ def test_seed_fixes_the_requests() -> None:
 
 def test_warm_up_is_not_counted() -> None:
     """Requests due before the end of the warm-up are marked as not counted, later ones as counted."""
-    schedule = Schedule(plan_of(RequestKind(name="k"), warmup=0.5, arrivals="constant"), 10.0, request_ids=False)
+    plan = plan_of(RequestKind(name="k"), warmup=0.5, arrivals="constant")
+    schedule = Schedule(plan, 10.0, maker(plan))
     while (exchange := schedule.next()) is not None:
         assert exchange.counted == (exchange.due >= 10.5)

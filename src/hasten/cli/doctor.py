@@ -133,6 +133,8 @@ def _plan(file: Path | None, url: str, settings: dict[str, float | None], *, nee
         raise ConfigurationError("--plan", "no plan given", "write one: see hasten load --help")
     # An app is served on a free port that stands in no plan: the address here is replaced by it.
     plan = Plan.from_file(file, target=url if needs_target else "http://127.0.0.1")
+    if plan.grpc:
+        raise ConfigurationError("--plan", "the doctor drives HTTP, this plan calls gRPC", "name an HTTP route in it")
     return plan.with_settings(**{name: value for name, value in settings.items() if value is not None})
 
 

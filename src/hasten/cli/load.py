@@ -17,13 +17,19 @@ from hasten.cli._console import output, print_json, print_next
 from hasten.cli._options import JsonOption, duration_option
 from hasten.load import KindResult, LoadResult, Plan, Progress, run
 
+_GRPC = ("grpc://", "grpcs://")
 _PIPE_WIDTH = 160  # columns where there is no terminal to ask; rows are not folded for a file
 
 
 def load(
     url: Annotated[
         str | None,
-        typer.Argument(metavar="URL", help="Where to send one kind of request; with --plan, its server."),
+        typer.Argument(
+            metavar="URL",
+            help="Where to send one kind of request: http(s)://host/path or "
+            "grpc(s)://host:port/package.Service/Method; "
+            "with --plan, its server.",
+        ),
     ] = None,
     plan: Annotated[
         Path | None,
@@ -48,18 +54,50 @@ def load(
     ] = None,
     header: Annotated[
         list[str] | None,
-        typer.Option("--header", envvar="HASTEN_HEADER", metavar="NAME:VALUE", help="Repeatable; without --plan."),
+        typer.Option(
+            "--header",
+            envvar="HASTEN_HEADER",
+            metavar="NAME:VALUE",
+            help="HTTP header, or gRPC metadata; repeatable; without --plan.",
+        ),
     ] = None,
     body: Annotated[
-        str | None, typer.Option("--body", envvar="HASTEN_BODY", help="Request body, without --plan.")
+        str | None, typer.Option("--body", envvar="HASTEN_BODY", help="HTTP request body, without --plan.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            envvar="HASTEN_DATA",
+            metavar="JSON",
+            help="gRPC request as JSON, or @FILE that holds it; without --plan.",
+        ),
+    ] = None,
+    proto: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proto",
+            envvar="HASTEN_PROTO",
+            metavar="FILE",
+            help=".proto file of the gRPC service; repeatable. Default: the plan's, or the server's reflection.",
+        ),
+    ] = None,
+    proto_path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--proto-path",
+            envvar="HASTEN_PROTO_PATH",
+            metavar="DIR",
+            help="Where .proto files' imports are looked for; repeatable.",
+        ),
     ] = None,
     expect: Annotated[
-        list[int] | None,
+        list[str] | None,
         typer.Option(
             "--expect",
             envvar="HASTEN_EXPECT",
             metavar="STATUS",
-            help="Status that is an answer; repeatable; without --plan. Default: all below 400.",
+            help="Status that is an answer; repeatable; without --plan. Default: all below 400, over gRPC OK.",
         ),
     ] = None,
     arrivals: Annotated[
@@ -75,7 +113,7 @@ def load(
         typer.Option(
             "--connections",
             envvar="HASTEN_CONNECTIONS",
-            help="At most this many. Default: the plan's, or 1000.",
+            help="At most this many; over gRPC this many. Default: the plan's, or 1000; over gRPC 1.",
         ),
     ] = None,
     timeout: Annotated[
@@ -91,7 +129,7 @@ def load(
     ] = False,
     json: JsonOption = False,  # noqa: FBT002
 ) -> None:
-    """Send requests at a fixed rate, whether or not the server keeps up, and report latencies.
+    """Send HTTP requests or gRPC calls at a fixed rate, whether or not the server keeps up, and report latencies.
 
     Latency counts from the time a request should have been sent, so that a stall of the server shows in
     full. The generator's own lateness is printed beside it; the run is not valid (exit 3) when that changed
@@ -100,7 +138,7 @@ def load(
     Exit codes: 0 all answered as expected, 1 some were not, 2 usage, 3 unreachable or not valid, 130
     interrupted.
     """
-    single = {"method": method, "header": header, "body": body, "expect": expect}
+    single = {"method": method, "header": header, "body": body, "data": data, "expect": expect}
     chosen = _plan_of_file(plan, url or target, single) if plan else _plan_of_url(url or target, rate, single)
     settings: dict[str, Any] = {
         "rate": rate,
@@ -111,7 +149,11 @@ def load(
         "timeout": timeout,
         "seed": seed,
         "verify": False if insecure else None,
+        "proto": tuple(proto or ()) or None,
+        "proto_path": tuple(proto_path or ()) or None,
     }
+    if not chosen.grpc:
+        _refuse({"proto": proto, "proto-path": proto_path}, "it is for gRPC methods", "leave it out")
     chosen = chosen.with_settings(**{key: value for key, value in settings.items() if value is not None})
     with _progress_line() as on_progress:
         result = run(chosen, on_progress=on_progress)
@@ -119,9 +161,7 @@ def load(
 
 
 def _plan_of_file(path: Path, target: str | None, single: dict[str, Any]) -> Plan:
-    for option, value in single.items():
-        if value:
-            raise ConfigurationError(f"--{option}", "the plan says what to send", "leave it out or give a URL")
+    _refuse(single, "the plan says what to send", "leave it out or give a URL")
     return Plan.from_file(path, target=target or "")
 
 
@@ -130,14 +170,45 @@ def _plan_of_url(url: str | None, rate: float | None, single: dict[str, Any]) ->
         raise ConfigurationError("hasten load", "nothing to send", "give a URL with --rate, or --plan FILE")
     if rate is None:
         raise ConfigurationError("--rate", "missing", "say how many requests per second the URL gets")
+    headers = tuple(_header(text) for text in single["header"] or ())
+    expect = tuple(single["expect"] or ())
+    if url.startswith(_GRPC):
+        _refuse({key: single[key] for key in ("method", "body")}, "it is for HTTP", "a gRPC request is given by --data")
+        return Plan.for_method(url, rate=rate, data=_data(single["data"] or ""), headers=headers, expect=expect)
+    _refuse({"data": single["data"]}, "it is for grpc:// targets", "an HTTP request is given by --body")
     return Plan.for_url(
         url,
         rate=rate,
         method=single["method"] or "GET",
-        headers=tuple(_header(text) for text in single["header"] or ()),
+        headers=headers,
         body=single["body"] or "",
-        expect=tuple(single["expect"] or ()),
+        expect=tuple(_http_status(text) for text in expect),
     )
+
+
+def _refuse(options: dict[str, Any], problem: str, remedy: str) -> None:
+    """Raise ConfigurationError for the first of `options` that was given."""
+    for option, value in options.items():
+        if value:
+            raise ConfigurationError(f"--{option}", problem, remedy)
+
+
+def _data(text: str) -> str:
+    """Return the JSON that --data gives, read from the file it names by @FILE."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError("--data", f"{text[1:]} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("--data", f"{text[1:]} is not UTF-8 text") from error
+
+
+def _http_status(text: str) -> int:
+    if not text.isdecimal():
+        raise ConfigurationError("--expect", f"{text!r} is no HTTP status", "for example 404")
+    return int(text)
 
 
 def _header(text: str) -> tuple[str, str]:
@@ -221,6 +292,8 @@ def _hint(result: LoadResult, plan: Plan) -> str:
     if result.total.failed:
         return "see in the service's log why requests got no answer"
     p99 = _duration(result.total.p99)
+    if plan.grpc:
+        return f"the p99 is {p99}; raise --rate step by step to see where answered falls behind offered"
     return f"hasten doctor --plan {plan.source or 'plan.toml'} says where the p99 of {p99} goes"
 
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hasten._core.errors import MissingDependency
 from hasten._core.histogram import Histogram
 from hasten.load._outcomes import Outcomes
 from hasten.load._pacer import Pacer, make_pacer
@@ -33,11 +34,13 @@ from hasten.load._schedule import Schedule
 from hasten.load._target import parse_target
 
 if TYPE_CHECKING:
+    from hasten.load._client import Client
     from hasten.load._connection import Exchange
 
 _BATCH = 32  # requests sent per wake-up at most, so that answers are read between them when many are due
 _HEAD_START = 0.02  # seconds between setting up and offset 0
 _PROGRESS_SECONDS = 0.5
+_GRPC_PACKAGES = {"grpc": "grpcio", "hpack": "hpack"}  # by the module that is missing
 _clock = time.perf_counter
 
 
@@ -93,15 +96,16 @@ class Generator:
 
         Raises:
           TargetUnreachable: the target accepts no connection.
+          ConfigurationError: a gRPC server has no such method, or its request is another.
+          MissingDependency: the target speaks gRPC, and what is needed for that is not installed.
         """
         plan = self._plan
         self._loop = asyncio.get_running_loop()
         self._finished: asyncio.Future[None] = self._loop.create_future()
-        target = parse_target(plan.target, "target")
-        self._pool = Pool(target, plan.connections, self._outcomes, timeout=plan.timeout, verify=plan.verify)
+        self._client = _client_of(plan, self._outcomes, request_ids=self._request_ids)
         pacer: Pacer | None = None
         try:
-            await self._pool.probe()
+            await self._client.probe()
             with _quiet_collector():
                 pacer = self._pacer = make_pacer(self._wake)
                 self._start()
@@ -110,7 +114,7 @@ class Generator:
             self._end()
             if pacer is not None:
                 pacer.close()
-            await self._pool.aclose()
+            await self._client.aclose()
 
     def stop(self) -> None:
         """Stop sending at once and let `run` return; requests under way are not counted."""
@@ -136,15 +140,15 @@ class Generator:
             warmup=plan.warmup,
             measured=measured,
             started_at=self._started_at,
-            total=total.result("total", "", ""),
+            total=self._outcomes.total_result(),
             kinds=self._outcomes.results(),
             achieved_rate=total.answered / span if span > 0 else 0.0,
             lateness_p50=lateness_p50,
             lateness_p99=lateness_p99,
             lateness_max=self._lateness.largest,
             missed=self._missed,
-            repeats=self._pool.repeats,
-            connections=self._pool.peak,
+            repeats=self._client.repeats,
+            connections=self._client.peak,
             cpu_seconds=self._cpu_seconds,
             pacing=self._pacer.name,
             partial=self._partial,
@@ -153,7 +157,7 @@ class Generator:
                 missed=self._missed,
                 lateness_p99=lateness_p99,
                 latency_p99=answered_p99,
-                own_limit=self._pool.own_limit,
+                own_limit=self._client.own_limit,
             ),
             requests=self._outcomes.records,
         )
@@ -162,7 +166,7 @@ class Generator:
         plan = self._plan
         self._started_at = _clock() + _HEAD_START
         self._cpu_from = time.thread_time()
-        self._schedule = Schedule(plan, self._started_at, request_ids=self._request_ids)
+        self._schedule = Schedule(plan, self._started_at, self._client.template)
         self.started = True
         self._after("warm-up", _HEAD_START + plan.warmup, self._begin_measuring)
         self._after("sweep", self._sweep_seconds(), self._sweep)
@@ -204,7 +208,7 @@ class Generator:
                     self._lateness.record(late)
                 self._outcomes.outstanding += 1
                 self._under_way.append(exchange)
-                self._pool.submit(exchange)
+                self._client.submit(exchange)
             self._next = self._schedule.next()
         self._arm_or_settle()
 
@@ -229,7 +233,7 @@ class Generator:
         while under_way and (not under_way[0].open or under_way[0].due <= horizon):
             exchange = under_way.popleft()
             if exchange.open:
-                self._pool.expire(exchange)
+                self._client.expire(exchange)
         self._after("sweep", self._sweep_seconds(), self._sweep)
 
     def _progress(self) -> None:
@@ -248,6 +252,27 @@ class Generator:
 
     def _after(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         self._timers[name] = self._loop.call_later(seconds, call)
+
+
+def _client_of(plan: Plan, outcomes: Outcomes, *, request_ids: bool) -> "Client":
+    """Return what sends the plan's requests; only a gRPC plan loads what speaks gRPC."""
+    target = parse_target(plan.target, "target")
+    if not plan.grpc:
+        return Pool(
+            target,
+            plan.connection_limit,
+            outcomes,
+            timeout=plan.timeout,
+            verify=plan.verify,
+            request_ids=request_ids,
+        )
+    try:
+        from hasten.load._grpc import GrpcPool
+    except ModuleNotFoundError as error:
+        if error.name not in _GRPC_PACKAGES:
+            raise
+        raise MissingDependency(_GRPC_PACKAGES[error.name], "grpc") from error
+    return GrpcPool(plan, target, outcomes, request_ids=request_ids)
 
 
 async def run_plan(plan: Plan, *, on_progress: OnProgress | None = None, request_ids: bool = False) -> LoadResult:

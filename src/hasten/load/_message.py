@@ -4,8 +4,9 @@ import random
 from typing import TYPE_CHECKING
 
 from hasten.load._parameters import sampler
-from hasten.load._request_kind import RequestKind, split_template
+from hasten.load._request_kind import RequestKind
 from hasten.load._target import Target
+from hasten.load._template_text import split_template
 
 _IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE")  # RFC 9110 section 9.2.2
 _WITH_BODY = ("POST", "PUT", "PATCH")

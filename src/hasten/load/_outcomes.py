@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hasten.load._connection import ErrorKind, Exchange
 from hasten.load._plan import Plan
 from hasten.load._result import KindResult, RequestRecords
+from hasten.load._status_names import status_name
 from hasten.load._tally import Tally, merged
 
 _clock = time.perf_counter
@@ -26,6 +27,7 @@ class Outcomes:
         self._tallies = [Tally() for _ in plan.requests]
         self._accepts = [kind.accepts for kind in plan.requests]
         self._on_idle = on_idle
+        self._status_name: Callable[[int], str] = status_name if plan.grpc else str
         self.outstanding = 0
         self.last = 0.0
         self.records = RequestRecords() if keep_records else None
@@ -70,7 +72,14 @@ class Outcomes:
     def results(self) -> tuple[KindResult, ...]:
         """Return the result of each kind, in the plan's order."""
         pairs = zip(self._tallies, self._kinds, strict=True)
-        return tuple(tally.result(kind.name, kind.method, kind.path) for tally, kind in pairs)
+        return tuple(
+            tally.result(kind.name, kind.method, "" if kind.rpc else kind.path, self._status_name)
+            for tally, kind in pairs
+        )
+
+    def total_result(self) -> KindResult:
+        """Return the result of all kinds together."""
+        return self.total().result("total", "", "", self._status_name)
 
     def _done(self, exchange: Exchange) -> None:
         exchange.open = False

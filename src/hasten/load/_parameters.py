@@ -1,5 +1,6 @@
 """What fills a plan's requests: integers, uniform or Zipf-distributed, and listed values."""
 
+import json
 import math
 import random
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-Filling = tuple[bytes, bytes]  # a value as it stands in a body, and quoted as it stands in a path
+Filling = tuple[bytes, bytes, bytes]  # a value as it stands in a body, quoted for a path, escaped for JSON
 
 
 class Range(msgspec.Struct, frozen=True, tag="range"):
@@ -37,15 +38,31 @@ Parameter = Range | Zipf | Values
 def sampler(parameter: Parameter, source: random.Random) -> Callable[[], Filling]:
     """Return a function that draws one value of `parameter` with the random numbers of `source`."""
     if isinstance(parameter, Values):
-        fillings = [(value.encode(), quote(value, safe="").encode()) for value in parameter.values]
+        fillings = [_filling(value) for value in parameter.values]
         return lambda: source.choice(fillings)
     draw = _zipf_draw(parameter, source) if isinstance(parameter, Zipf) else _uniform_draw(parameter, source)
 
     def integer() -> Filling:
         text = b"%d" % draw()
-        return text, text
+        return text, text, text
 
     return integer
+
+
+def extremes(parameter: Parameter) -> tuple[str, ...]:
+    """Return the values that show whether all fit where they go: both ends of integers, every listed one."""
+    if isinstance(parameter, Values):
+        return parameter.values
+    return str(parameter.low), str(parameter.high)
+
+
+def json_escaped(value: str) -> str:
+    """Return a value as it stands between the quotes of a JSON string; an integer, or a plain word, stays as it is."""
+    return json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+def _filling(value: str) -> Filling:
+    return value.encode(), quote(value, safe="").encode(), json_escaped(value).encode()
 
 
 def _uniform_draw(parameter: Range, source: random.Random) -> Callable[[], int]:

@@ -1,5 +1,6 @@
 """Plans as TOML files: keys and types, each error with the file and the key it stands at."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -11,10 +12,12 @@ from hasten._core.durations import parse_duration
 from hasten._core.errors import ConfigurationError
 from hasten.load._parameters import Parameter, Range, Values, Zipf
 from hasten.load._request_kind import RequestKind
+from hasten.load._status_names import status_code
 
 _AT = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<path>[^`]*)`)?")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
 _MISSING = re.compile(r"Object missing required field `(.*)`")
+_TYPES = re.compile(r"`(\w+(?: \| \w+)*)`")
 _TOML_TYPES = {
     "float": "a number",
     "int": "an integer",
@@ -33,18 +36,21 @@ class _PlanTable(msgspec.Struct, forbid_unknown_fields=True):
     warmup: str = "2s"
     arrivals: str = "poisson"
     timeout: str = "10s"
-    connections: int = 1000
+    connections: int | msgspec.UnsetType = msgspec.UNSET
     seed: int = 1
+    proto: list[str] = []
+    proto_path: list[str] = []
 
 
 class _RequestTable(msgspec.Struct, forbid_unknown_fields=True):
-    path: str
+    path: str = ""
     name: str = ""
     method: str = "GET"
     weight: float = 1.0
-    expect: list[int] = []
+    expect: list[int | str] | str = []
     headers: dict[str, str] = {}
     body: str = ""
+    data: str | dict[str, Any] = ""
     parameters: dict[str, Any] = {}
 
 
@@ -70,6 +76,10 @@ def read_settings(path: Path) -> dict[str, Any]:
     settings["requests"] = tuple(_request(raw, source, f"request[{index}]") for index, raw in enumerate(kinds))
     for key in ("duration", "warmup", "timeout"):
         settings[key] = parse_duration(settings[key], f"{source}: {key}")
+    if settings["connections"] is msgspec.UNSET:
+        settings["connections"] = None
+    for key in ("proto", "proto_path"):
+        settings[key] = tuple(str(path.parent / name) for name in settings[key])
     return settings
 
 
@@ -84,19 +94,41 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _request(raw: dict[str, Any], source: str, place: str) -> RequestKind:
     table = _converted(raw, _RequestTable, source, place)
+    rpc = "/" in table.method
+    if not rpc and not table.path:
+        raise ConfigurationError(f"{source}: {place}.path", "missing")
     parameters = {
         name: _parameter(value, source, f"{place}.parameters.{name}") for name, value in table.parameters.items()
     }
     return RequestKind(
-        name=table.name or f"{table.method} {table.path}",
+        name=table.name or (table.method if rpc else f"{table.method} {table.path}"),
         method=table.method,
         path=table.path,
         weight=table.weight,
-        expect=tuple(table.expect),
+        expect=_expected(table.expect, f"{source}: {place}.expect", rpc=rpc),
         headers=tuple(table.headers.items()),
         body=table.body,
+        data=table.data if isinstance(table.data, str) else json.dumps(table.data, default=_iso),
         parameters=parameters,
     )
+
+
+def _expected(given: list[int | str] | str, place: str, *, rpc: bool) -> tuple[int, ...]:
+    """Return statuses by their numbers: HTTP's are written as such, gRPC's by name, a single one alone if you like."""
+    statuses = []
+    for position, status in enumerate([given] if isinstance(given, str) else given):
+        where = place if isinstance(given, str) else f"{place}[{position}]"
+        if rpc != isinstance(status, str):
+            problem = "expected a gRPC status by its name" if rpc else "expected an integer, got a string"
+            raise ConfigurationError(where, problem, "for example NOT_FOUND" if rpc else "")
+        statuses.append(status if isinstance(status, int) else status_code(status, where))
+    return tuple(statuses)
+
+
+def _iso(value: Any) -> str:
+    """Return a TOML date or time as protobuf's JSON form writes it (RFC 3339)."""
+    text: str = value.isoformat()
+    return text
 
 
 def _parameter(raw: Any, source: str, place: str) -> Parameter:
@@ -128,10 +160,15 @@ def _converted(raw: Any, kind: type[_Table], source: str, place: str) -> _Table:
         elif missing := _MISSING.fullmatch(problem):
             path, problem = _joined(path, missing[1]), "missing"
         else:
-            problem = re.sub(r"`(\w+)`", lambda found: _TOML_TYPES.get(found[1], found[1]), problem)
+            problem = _TYPES.sub(_toml_types, problem)
             problem = problem[0].lower() + problem[1:]
         where = _joined(place, path)
         raise ConfigurationError(f"{source}: {where}" if where else source, problem) from error
+
+
+def _toml_types(found: re.Match[str]) -> str:
+    """Return msgspec's `int | str` as `an integer or a string`."""
+    return " or ".join(_TOML_TYPES.get(name, name) for name in found[1].split(" | "))
 
 
 def _joined(place: str, key: str) -> str:

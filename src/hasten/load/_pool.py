@@ -7,13 +7,15 @@ server closes the others in its own time. The line is first in, first out: what 
 import asyncio
 import contextlib
 import errno
-import ssl
+import random
 from collections import deque
-from typing import Protocol
 
-from hasten._core.errors import TargetUnreachable
+from hasten.load._client import Client, Outcome
 from hasten.load._connection import Connection, ErrorKind, Exchange
 from hasten.load._http1 import HeadCache
+from hasten.load._message import MessageTemplate
+from hasten.load._reach import allow_open_files, tls_context, unreachable
+from hasten.load._request_kind import RequestKind
 from hasten.load._target import Target
 
 # The generator's own limits, no failure of the server: out of files, out of local ports.
@@ -21,30 +23,26 @@ _OWN_LIMITS = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, e
 _OTHER_FILES = 128  # that the process may hold open besides its connections
 
 
-class Outcome(Protocol):
-    """Whom the pool tells what became of a request."""
-
-    def answered(self, exchange: Exchange, status: int) -> None:
-        """A complete response came."""
-
-    def failed(self, exchange: Exchange, kind: ErrorKind) -> None:
-        """No response will come."""
-
-
-class Pool:
-    """Takes requests with `submit` and reports each one's outcome exactly once.
+class Pool(Client):
+    """The client for HTTP/1.1.
 
     Attributes:
       open_count: Connections open now.
-      peak: The most that were open at one time.
-      repeats: Requests sent again after a reused connection was closed under them.
-      own_limit: The operating system's word for a limit of this process that stopped a connection; "" if
-        none did.
     """
 
-    def __init__(self, target: Target, limit: int, outcome: Outcome, *, timeout: float, verify: bool) -> None:
+    def __init__(
+        self,
+        target: Target,
+        limit: int,
+        outcome: Outcome,
+        *,
+        timeout: float,
+        verify: bool,
+        request_ids: bool,
+    ) -> None:
         self._target = target
-        self._tls = _tls_context(verify=verify) if target.secure else None
+        self._tls = tls_context("http/1.1", verify=verify) if target.secure else None
+        self._request_ids = request_ids
         self._limit = limit
         self._outcome = outcome
         self._loop = asyncio.get_running_loop()
@@ -69,20 +67,18 @@ class Pool:
         Raises:
           TargetUnreachable: no address of the target accepts a connection.
         """
-        _allow_open_files(self._limit + _OTHER_FILES)
+        allow_open_files(self._limit + _OTHER_FILES)
         try:
             async with asyncio.timeout(self._timeout):
                 connection = await self._connect()
-        except TimeoutError:
-            reason = f"no connection within {self._timeout:g} s"
-            raise TargetUnreachable(self._target.origin, reason) from None
-        except OSError as error:
-            certificate = isinstance(error, ssl.SSLCertVerificationError)
-            remedy = "--insecure accepts any certificate" if certificate else "is it running?"
-            raise TargetUnreachable(self._target.origin, _reason(error), remedy) from error
+        except OSError as error:  # TimeoutError is one
+            raise unreachable(self._target.origin, error, self._timeout) from error
         self._address = connection.peer_address() or self._target.host
         if not connection.closed:
             self._adopt(connection)
+
+    def template(self, index: int, kind: RequestKind, source: random.Random) -> MessageTemplate:
+        return MessageTemplate(kind, self._target, source, request_ids=self._request_ids)
 
     def submit(self, exchange: Exchange) -> None:
         """Send a request now if a connection is free, else as soon as one is."""
@@ -213,32 +209,3 @@ class Pool:
                 if exchange.open:
                     return exchange
         return None
-
-
-def _tls_context(*, verify: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _allow_open_files(count: int) -> None:
-    """Raise this process's own limit of open files to `count` as far as the system lets it."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource  # not on Windows
-
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-        if soft != resource.RLIM_INFINITY and soft < wanted:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _reason(error: OSError) -> str:
-    """Return what the system says about a failed connection, in a few words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate is not trusted: {error.verify_message}"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused"
-    return error.strerror or str(error) or type(error).__name__

@@ -30,8 +30,10 @@ class KindResult(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
       offered: Requests due in the measured part.
       answered: With an expected status, in time.
+      method: Of HTTP, or `package.Service/Method`.
+      path: "" for a gRPC call.
       errors: Failed requests by kind: connect, reset, timeout, protocol, status.
-      statuses: How often each unexpected status came, by its number as text.
+      statuses: How often each unexpected status came, by its number as text, gRPC's by its name.
       mean: Of the latencies of answered requests.
       service_p50: From the actual send to the last byte, of all complete responses: what the server took,
         without
@@ -65,7 +67,8 @@ class RequestRecords:
     """Every counted request in compact columns, 32 bytes each, in the order of their outcomes.
 
     `numbers` are what X-Request-ID carried; `kinds` index LoadResult.kinds; a request without an answer has
-    status 0 and latency and service time `inf`; one with an unexpected status keeps its times.
+    status 0 and latency and service time `inf` (0 with a finite latency is gRPC's OK); one with an unexpected status
+    keeps its times.
     """
 
     __slots__ = ("kinds", "latencies", "numbers", "services", "statuses")

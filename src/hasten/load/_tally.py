@@ -1,7 +1,7 @@
 """Counting outcomes: one tally per kind of request, histograms in bounded memory."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from hasten._core.histogram import Histogram
 from hasten.load._result import KindResult
@@ -54,8 +54,8 @@ class Tally:
         finite = self.latency.quantiles((rank - 0.5) / answered for rank in ranks if rank <= answered)
         return finite + [math.inf if total else 0.0] * (len(ranks) - len(finite))
 
-    def result(self, name: str, method: str, path: str) -> KindResult:
-        """Return what has been counted."""
+    def result(self, name: str, method: str, path: str, status_name: Callable[[int], str] = str) -> KindResult:
+        """Return what has been counted, statuses by what `status_name` calls them."""
         p50, p90, p99, p999, largest = self.quantiles(_SHARES)
         service_p50, service_p99 = self.service.quantiles((0.5, 0.99))
         return KindResult(
@@ -65,7 +65,7 @@ class Tally:
             offered=self.answered + self.failed,
             answered=self.answered,
             errors=dict(self.errors),
-            statuses={str(status): count for status, count in sorted(self.statuses.items())},
+            statuses={status_name(status): count for status, count in sorted(self.statuses.items())},
             p50=p50,
             p90=p90,
             p99=p99,

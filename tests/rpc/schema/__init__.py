@@ -1,0 +1,1 @@
+"""hasten.rpc.schema: methods and messages from reflection and from .proto files."""

@@ -48,7 +48,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     tmp_path.joinpath("plan.toml").write_text(PLAN)
-    tmp_path.joinpath("grpc.toml").write_text('rate = 1\nduration = 1\n[[request]]\nmethod = "shop.Stock/Get"\n')
+    tmp_path.joinpath("grpc.toml").write_text('rate = 1\nduration = "1s"\n[[request]]\nmethod = "shop.Stock/Get"\n')
     tmp_path.joinpath("waiting.py").write_text(APP)
     return tmp_path
 

@@ -59,7 +59,9 @@ class _Authority:
         self._openssl = openssl
         self._directory = directory
         self.certificate, self._key = directory / f"{name}.pem", directory / f"{name}.key"
-        self._run("req", "-x509", *_NEW_KEY, "-keyout", self._key, "-out", self.certificate, "-subj", f"/CN={name}")
+        usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # which Python demands from 3.13 on
+        files = ("-keyout", self._key, "-out", self.certificate)
+        self._run("req", "-x509", *_NEW_KEY, *files, "-subj", f"/CN={name}", *usage)
 
     def sign(self, name: str, subject: str, extension: str) -> Identity:
         identity = Identity(self._directory / f"{name}.pem", self._directory / f"{name}.key")

@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 SEED = 20_250_630
-VERSION = 1
+VERSION = 2
 """Raise it whenever the generator would make other content."""
 
 PRODUCTS = 20_000
 REVIEWS = 100_000
 ORDER_DAYS = 35
-ORDERS_PER_DAY = 300
+ORDERS_PER_DAY = 900
 RELATED = 8
 
 LAST_DAY = datetime(2025, 6, 30)

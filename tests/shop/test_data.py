@@ -17,7 +17,7 @@ SAMPLES = {
     "reviews": "SELECT * FROM reviews WHERE id % 997 = 0",
     "orders": "SELECT * FROM orders WHERE id % 97 = 0",
 }
-CONTENT = "003fa46e3118266c"
+CONTENT = "3d26e3e87ce0b6eb"
 """Changes only together with `VERSION`."""
 
 

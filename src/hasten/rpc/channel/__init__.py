@@ -1,5 +1,6 @@
 """The calling side: channels, calls, name resolution, balancing and retries."""
 
+from hasten.rpc.channel._call import ClientCall
 from hasten.rpc.channel._channel import Channel
 
-__all__ = ("Channel",)
+__all__ = ("Channel", "ClientCall")

@@ -5,7 +5,6 @@ budget, so that a server in trouble gets a tenth more calls and not twice as man
 holds beside it.
 """
 
-import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -24,13 +23,14 @@ if TYPE_CHECKING:
 
 OK = grpc.StatusCode.OK
 _PUSHBACK = b"grpc-retry-pushback-ms"
+_MOST_DIGITS = 9  # grpc-core reads 32 bits
 
 
 class Plan(Protocol):
     """How a call goes on.
 
     Attributes:
-      used: Endpoints that have had an attempt; others are preferred.
+      used: Endpoints that have had an attempt, or have one; others are preferred.
       kind: Of the current attempt.
     """
 
@@ -42,8 +42,13 @@ class Plan(Protocol):
     def fields(self) -> bytes:
         """Return the header fields that tell the server which attempt this is."""
 
-    def attempt_ended(self, call: "ClientCall", endpoint: Endpoint | None, code: grpc.StatusCode) -> bool:
-        """Take the outcome of an attempt; True when the call is sent again."""
+    def attempt_ended(self, call: "ClientCall", code: grpc.StatusCode, *, final: bool) -> bool:
+        """Take the outcome of an attempt; True when the call is sent again.
+
+        Args:
+          final: It is the client's own doing (a cancellation, the deadline): it says nothing of the server, and the
+            call is over.
+        """
 
 
 class Allowance:
@@ -81,7 +86,6 @@ class Retries:
         self,
         policy: "RetryPolicy",
         allowance: Allowance,
-        loop: asyncio.AbstractEventLoop,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.used: set[Endpoint] = set()
@@ -89,7 +93,6 @@ class Retries:
         self._pauses = 0
         self._policy = policy
         self._allowance = allowance
-        self._loop = loop
         self._chance = chance
 
     @property
@@ -99,25 +102,32 @@ class Retries:
     def fields(self) -> bytes:
         return previous_attempts(self.count)
 
-    def attempt_ended(self, call: "ClientCall", endpoint: Endpoint | None, code: grpc.StatusCode) -> bool:
-        policy = self._policy
-        retryable = code in policy.retryable_codes
-        self._allowance.note(code, failed=retryable)
-        if not retryable or self.count + 1 >= policy.max_attempts or call.has_response or not call.can_be_sent_again:
+    def attempt_ended(self, call: "ClientCall", code: grpc.StatusCode, *, final: bool) -> bool:
+        if final:
             return False
-        pause = pushback(call)
-        if pause is None:
-            self._pauses += 1
-            pause = policy.backoff.delay(self._pauses, self._chance)
-        else:
-            self._pauses = 0
-        if pause < 0 or time.monotonic() + pause >= call.deadline or not self._allowance.take():
+        asked = pushback(call)
+        forbidden = asked is not None and asked < 0
+        retryable = code in self._policy.retryable_codes
+        self._allowance.note(code, failed=retryable or forbidden)
+        if forbidden or not retryable or not self._may_be_sent_again(call):
+            return False
+        pause = self._pause(asked)
+        if time.monotonic() + pause >= call.deadline or not self._allowance.take():
             return False
         self.count += 1
-        if endpoint is not None:
-            self.used.add(endpoint)
-        self._loop.call_later(pause, call.restart)
+        call.restart(after=pause)
         return True
+
+    def _may_be_sent_again(self, call: "ClientCall") -> bool:
+        return self.count + 1 < self._policy.max_attempts and not call.has_response and call.can_be_sent_again
+
+    def _pause(self, asked: float | None) -> float:
+        """Return the next pause; one that the server asked for begins the growing ones anew (gRFC A6, pushback)."""
+        if asked is not None:
+            self._pauses = 0
+            return asked
+        self._pauses += 1
+        return self._policy.backoff.delay(self._pauses, self._chance)
 
 
 def previous_attempts(count: int) -> bytes:
@@ -129,5 +139,5 @@ def pushback(call: "ClientCall") -> float | None:
     """Return the pause in seconds that the server asks for; negative when it forbids another attempt, None without."""
     for name, value in call.trailing_fields:
         if name == _PUSHBACK:
-            return int(value) / 1000 if value.isdigit() else -1.0
+            return int(value) / 1000 if value.isdigit() and len(value) <= _MOST_DIGITS else -1.0
     return None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 OK = grpc.StatusCode.OK
 _MOST_REFUSALS = 5
 """Times that a call is sent again because a server has not looked at it; more is a server that never does."""
-_CANCELLED_LOCALLY = "Locally cancelled by application!"
+CANCELLED_LOCALLY = "Locally cancelled by application!"
 
 
 class Method:
@@ -65,14 +65,31 @@ def _unchanged(message: Any) -> Any:
     return message
 
 
+def checked_payload(payload: object) -> bytes:
+    """Return what a serialiser gave.
+
+    Raises:
+      TypeError: it is no bytes; told here, because later it would fail in the middle of a connection's work.
+    """
+    if not isinstance(payload, bytes):
+        raise TypeError(f"the serialised request must be bytes, not {type(payload).__name__}")
+    return payload
+
+
 class Dispatcher(Protocol):
     """What a call asks of its channel."""
 
     def dispatch(self, call: "ClientCall") -> None:
         """Send the call on a connection, now or as soon as there is one."""
 
+    def dispatch_later(self, call: "ClientCall", seconds: float) -> None:
+        """Send the call after a pause."""
+
     def attempt_ended(self, call: "ClientCall", code: grpc.StatusCode, *, final: bool) -> bool:
         """Called at the end of each attempt of a call that is `tracked`; True when the call is sent again."""
+
+    def attempt_withdrawn(self, call: "ClientCall") -> None:
+        """Called instead for an attempt that no server has looked at, before the call is sent again."""
 
 
 class ClientCall(Stream):
@@ -105,7 +122,6 @@ class ClientCall(Stream):
     plan: "Plan | None" = None
     _code: grpc.StatusCode | None = None
     _details: str = ""
-    _debug: str = ""
     _initial: "ResponseHead | None" = None
     _trailers: "ResponseHead | None" = None
     _cancelled: bool = False
@@ -166,8 +182,10 @@ class ClientCall(Stream):
         if 100 <= head.http_status < 200:
             return
         self.reset(ErrorCode.CANCEL)
-        if head.malformed or not head.http_status:
-            self.finish(grpc.StatusCode.INTERNAL, head.malformed or "response without :status")
+        if head.grpc_status > 0:  # it is malformed or too large
+            self.finish(STATUS_BY_CODE[head.grpc_status], percent_decode(head.grpc_message))
+        elif not head.http_status:
+            self.finish(grpc.StatusCode.INTERNAL, "response without :status")
         elif head.http_status != 200:
             self.finish(http_status_to_code(head.http_status), f"Received http2 header with status: {head.http_status}")
         elif not head.content_type.startswith("application/grpc"):
@@ -188,11 +206,15 @@ class ClientCall(Stream):
             self.finish(grpc.StatusCode.UNKNOWN, head.malformed or "stream ended without grpc-status")
 
     def on_reset(self, code: ErrorCode) -> None:
+        connection = self.connection
         if code is ErrorCode.REFUSED_STREAM:
             self.on_refused()
-            return
-        expired = self.deadline <= time.monotonic()
-        self.finish(reset_to_code(code, expired=expired), f"RST_STREAM with error code {int(code)} ({code.name})")
+        else:
+            expired = self.deadline <= time.monotonic()
+            details = f"RST_STREAM with error code {int(code)} ({code.name})"
+            self.finish(reset_to_code(code, expired=expired), details)
+        if connection is not None and (connection.waiting or connection.closing):
+            connection.stream_ended()
 
     def on_lost(self, reason: str) -> None:
         self.finish(grpc.StatusCode.UNAVAILABLE, reason)
@@ -210,7 +232,7 @@ class ClientCall(Stream):
         elif self.can_be_sent_again and self.refusals <= _MOST_REFUSALS and self._code is None:
             self.restart()
         else:
-            self.finish(grpc.StatusCode.UNAVAILABLE, "The server refused the call", final=True)
+            self.finish(grpc.StatusCode.UNAVAILABLE, "The server refused the call")
 
     @property
     def attempt(self) -> Attempt:
@@ -236,22 +258,34 @@ class ClientCall(Stream):
         """Send the call for the first time."""
         self.channel.dispatch(self)
 
+    def _stop_sending(self) -> None:
+        """The server has ended the call before it had the whole request: it wants no more of it."""
+        if self.connection is not None:
+            self.connection.end_early(self)
+
     @property
     def can_be_sent_again(self) -> bool:
         """Whether everything that was sent is still there."""
         return True
 
-    def restart(self) -> None:
-        """Send the call once more, from the beginning."""
+    def restart(self, after: float = 0.0) -> None:
+        """Send the call once more, from the beginning, `after` so many seconds."""
         if self._code is not None:
             return
+        if self.endpoint is not None:
+            self.channel.attempt_withdrawn(self)
         self.connection = None
         self.stream_id = 0
         self.window_offset = 0
-        self.inbox = None
+        if self.inbox is not None:
+            self.inbox.discard()
+            self.inbox = None
         self._initial = self._trailers = None
         self._forget_attempt()
-        self.channel.dispatch(self)
+        if after > 0.0:
+            self.channel.dispatch_later(self, after)
+        else:
+            self.channel.dispatch(self)
 
     def _forget_attempt(self) -> None:
         """Drop what the last attempt has received."""
@@ -304,8 +338,9 @@ class ClientCall(Stream):
                 _wake(waiters)
         self._end_waiters = self._head_waiters = None
         self._on_finish()
-        for callback in self._callbacks:
-            callback(self)
+        callbacks, self._callbacks = self._callbacks, ()  # no cycle is left: a callback may hold the call
+        for callback in callbacks:
+            call_back(callback, self)
 
     def cancel(self) -> bool:
         """Cancel the call; False when it is over already."""
@@ -313,7 +348,7 @@ class ClientCall(Stream):
             return False
         self._cancelled = True
         self.reset(ErrorCode.CANCEL)
-        self.finish(grpc.StatusCode.CANCELLED, _CANCELLED_LOCALLY, final=True)
+        self.finish(grpc.StatusCode.CANCELLED, CANCELLED_LOCALLY, final=True)
         return True
 
     def error(self) -> BaseException:
@@ -325,8 +360,12 @@ class ClientCall(Stream):
             _metadata(self._initial),
             _metadata(self._trailers),
             details=self._details,
-            debug_error_string=self._debug or f"{self.method.path}: {self._details}",
+            debug_error_string=self._debug,
         )
+
+    @property
+    def _debug(self) -> str:
+        return f"{self.method.path}: {self._details}" if self._code is not OK else ""
 
     # ---- grpc.aio.Call
 
@@ -372,10 +411,10 @@ class ClientCall(Stream):
         """Wait until the response's headers have come.
 
         Raises:
-          AioRpcError: the call ended without them.
+          AioRpcError: the call has ended, and not well.
         """
         await self._head_or_end()
-        if self._initial is None and self._code is not OK:
+        if self._code is not None and self._code is not OK:
             raise self.error()
 
     async def _end(self) -> None:
@@ -410,6 +449,16 @@ class ClientCall(Stream):
 
 def _metadata(head: "ResponseHead | None") -> Metadata:
     return Metadata(*decode_metadata(head.fields)) if head is not None else Metadata()
+
+
+def call_back(callback: Callable[[Any], None], call: Any) -> None:
+    """Call a user's callback; one that raises must not end the connection's other calls."""
+    try:
+        callback(call)
+    except Exception as error:
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": f"hasten.rpc: a done callback of {call!r} raised", "exception": error}
+        )
 
 
 def _wake(waiters: "list[asyncio.Future[None]]") -> None:

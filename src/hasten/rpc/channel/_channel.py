@@ -1,6 +1,7 @@
 """The channel: a `grpc.aio.Channel` on our own transport."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,13 @@ from hasten.rpc.channel._balancing import Policy
 from hasten.rpc.channel._call import ClientCall, Method
 from hasten.rpc.channel._dispatcher import CallDispatcher, Route
 from hasten.rpc.channel._encoding import RequestEncoder
+from hasten.rpc.channel._intercepted import (
+    InterceptedStreamStream,
+    InterceptedStreamUnary,
+    InterceptedUnaryStream,
+    InterceptedUnaryUnary,
+)
+from hasten.rpc.channel._interceptors import Interceptors
 from hasten.rpc.channel._multicallables import (
     StreamStreamMultiCallable,
     StreamUnaryMultiCallable,
@@ -66,6 +74,7 @@ class Channel(grpc.aio.Channel):
       hooks: Called with a `CallStarted` and a `CallFinished` for each attempt of each call.
     Raises:
       ConfigurationError: the target, an option or the service config is wrong.
+      ValueError: an interceptor is of none of the four kinds.
     """
 
     def __init__(
@@ -102,8 +111,10 @@ class Channel(grpc.aio.Channel):
         throttling = self._service_config.retry_throttling
         throttle = Throttle(throttling.max_tokens, throttling.token_ratio) if throttling else None
         self.allowance = Allowance(retry_budget or RetryBudget(), throttle)
+        self._interceptors = Interceptors(interceptors or ())
         self._dispatcher: CallDispatcher | None = None
-        self._abandoned: list[CallDispatcher] = []
+        self._process = 0
+        self._resting: list[CallDispatcher] = []
         self._closed = False
 
     # ---- where calls go
@@ -122,13 +133,26 @@ class Channel(grpc.aio.Channel):
     def _bind(self, loop: asyncio.AbstractEventLoop) -> CallDispatcher:
         if self._closed:
             raise UsageError("Channel is closed.")
-        previous = self._dispatcher
-        if previous is not None:
-            if previous.loop.is_running():
+        previous, process = self._dispatcher, os.getpid()
+        if previous is not None and not previous.loop.is_closed():
+            if previous.loop.is_running() and self._process == process:
                 raise UsageError("This channel is used by another event loop that runs; make one channel a loop.")
-            self._abandoned.append(previous)  # its loop has ended, or was the parent's before a fork
-        self._dispatcher = CallDispatcher(loop, self._route)
+            self._resting.append(previous)  # its loop stands still, or is the parent's: what it has is not touched
+        self._process = process
+        self._resting = [each for each in self._resting if not each.loop.is_closed()]
+        again = [each for each in self._resting if each.loop is loop]
+        if again:
+            self._resting.remove(again[0])
+            self._dispatcher = again[0]
+        else:
+            self._dispatcher = CallDispatcher(loop, self._route)
+            self._dispatcher.close_with_loop()
         return self._dispatcher
+
+    def __del__(self) -> None:
+        dispatcher = getattr(self, "_dispatcher", None)
+        if dispatcher is not None and not dispatcher.loop.is_closed() and self._process == os.getpid():
+            dispatcher.loop.call_soon_threadsafe(dispatcher.release)
 
     def prepare(self, call: ClientCall, config: MethodConfig) -> None:
         """Give a call what the channel and the service config want of it."""
@@ -141,7 +165,7 @@ class Channel(grpc.aio.Channel):
             self.allowance.budget.deposit()
             call.tracked = True
             if config.retry is not None:
-                call.plan = Retries(config.retry, self.allowance, asyncio.get_running_loop())
+                call.plan = Retries(config.retry, self.allowance)
 
     def hedging(self, config: MethodConfig) -> HedgingPolicy | None:
         """Return how calls of a method are hedged, None when they are not."""
@@ -164,12 +188,19 @@ class Channel(grpc.aio.Channel):
         """Close all connections; calls after that raise UsageError.
 
         Args:
-          grace: Seconds that open calls have to finish; None cancels them at once.
+          grace: Seconds that open calls have to finish; None cancels them at once, as those without a connection are.
+        Raises:
+          ValueError: `grace` is negative.
         """
+        if grace is not None and grace < 0 and not self._closed:
+            raise ValueError(f"grace must be non-negative, got {grace}.")
         self._closed = True
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + (grace or 0.0)
         dispatcher, self._dispatcher = self._dispatcher, None
-        if dispatcher is not None and dispatcher.loop is asyncio.get_running_loop():
+        if dispatcher is not None and dispatcher.loop is loop:
             await dispatcher.aclose(grace)
+        await self._interceptors.aclose(ends_at - loop.time())
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
         if self._closed:
@@ -180,13 +211,15 @@ class Channel(grpc.aio.Channel):
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
         if self._closed:
-            if last_observed_state is Connectivity.SHUTDOWN:
-                raise UsageError("Channel is closed.")
-            return
+            raise UsageError("Channel is closed.")
         await self.dispatcher(asyncio.get_running_loop()).wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        """Connect, and return once a call would be sent at once."""
+        """Connect, and return once a call would be sent at once.
+
+        That is with the first connection that stands, also where the balancing connects to all addresses: the others
+        are under way then, and one that is down holds nobody up. The server's settings have come by then.
+        """
         state = self.get_state(try_to_connect=True)
         while state is not Connectivity.READY:
             await self.wait_for_state_change(state)
@@ -198,8 +231,14 @@ class Channel(grpc.aio.Channel):
         request_serializer: Serialize = None,
         response_deserializer: Deserialize = None,
         _registered_method: bool | None = False,
-    ) -> UnaryUnaryMultiCallable:
-        return UnaryUnaryMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+    ) -> grpc.aio.UnaryUnaryMultiCallable[Any, Any]:
+        def make(path: str | bytes) -> UnaryUnaryMultiCallable:
+            return UnaryUnaryMultiCallable(self, *self._method(path, request_serializer, response_deserializer))
+
+        interceptors = self._interceptors
+        if interceptors.unary_unary:
+            return InterceptedUnaryUnary(interceptors, interceptors.unary_unary, make, method)
+        return make(method)
 
     def unary_stream(
         self,
@@ -207,8 +246,14 @@ class Channel(grpc.aio.Channel):
         request_serializer: Serialize = None,
         response_deserializer: Deserialize = None,
         _registered_method: bool | None = False,
-    ) -> UnaryStreamMultiCallable:
-        return UnaryStreamMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+    ) -> grpc.aio.UnaryStreamMultiCallable[Any, Any]:
+        def make(path: str | bytes) -> UnaryStreamMultiCallable:
+            return UnaryStreamMultiCallable(self, *self._method(path, request_serializer, response_deserializer))
+
+        interceptors = self._interceptors
+        if interceptors.unary_stream:
+            return InterceptedUnaryStream(interceptors, interceptors.unary_stream, make, method)
+        return make(method)
 
     def stream_unary(
         self,
@@ -216,8 +261,14 @@ class Channel(grpc.aio.Channel):
         request_serializer: Serialize = None,
         response_deserializer: Deserialize = None,
         _registered_method: bool | None = False,
-    ) -> StreamUnaryMultiCallable:
-        return StreamUnaryMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+    ) -> grpc.aio.StreamUnaryMultiCallable[Any, Any]:
+        def make(path: str | bytes) -> StreamUnaryMultiCallable:
+            return StreamUnaryMultiCallable(self, *self._method(path, request_serializer, response_deserializer))
+
+        interceptors = self._interceptors
+        if interceptors.stream_unary:
+            return InterceptedStreamUnary(interceptors, interceptors.stream_unary, make, method)
+        return make(method)
 
     def stream_stream(
         self,
@@ -225,8 +276,14 @@ class Channel(grpc.aio.Channel):
         request_serializer: Serialize = None,
         response_deserializer: Deserialize = None,
         _registered_method: bool | None = False,
-    ) -> StreamStreamMultiCallable:
-        return StreamStreamMultiCallable(self, *self._method(method, request_serializer, response_deserializer))
+    ) -> grpc.aio.StreamStreamMultiCallable[Any, Any]:
+        def make(path: str | bytes) -> StreamStreamMultiCallable:
+            return StreamStreamMultiCallable(self, *self._method(path, request_serializer, response_deserializer))
+
+        interceptors = self._interceptors
+        if interceptors.stream_stream:
+            return InterceptedStreamStream(interceptors, interceptors.stream_stream, make, method)
+        return make(method)
 
     def _method(self, path: str | bytes, serialize: Serialize, deserialize: Deserialize) -> tuple[Method, MethodConfig]:
         path = path.decode() if isinstance(path, bytes) else path

@@ -1,6 +1,8 @@
 """A channel's HTTP/2 connection: calls in, responses out."""
 
 import asyncio
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import chain
@@ -20,10 +22,11 @@ from hasten.rpc.wire._frames import (
     ConnectionViolation,
     ErrorCode,
     headers_frames,
+    reset_frame,
     unpack_u32,
 )
 from hasten.rpc.wire._hpack import TABLE_SIZE_ZERO, HeaderBlocks
-from hasten.rpc.wire._response_head import FIXED, ResponseHead, extend
+from hasten.rpc.wire._response_head import FIXED, ResponseHead, ResponseHeads
 
 if TYPE_CHECKING:
     from hasten.rpc.channel._encoding import RequestEncoder
@@ -47,7 +50,7 @@ class ClientConnection(Connection[ClientCall]):
 
     Attributes:
       timeout_field: Makes the grpc-timeout field for a deadline.
-      waiting: Calls that wait for the server's SETTINGS_MAX_CONCURRENT_STREAMS to allow them.
+      waiting: Calls that wait for the server's SETTINGS_MAX_CONCURRENT_STREAMS to allow them, or for it to read on.
     """
 
     def __init__(
@@ -59,11 +62,13 @@ class ClientConnection(Connection[ClientCall]):
         self.timeout_field = encoder.timeout
         self._owner = owner
         self._next_id = 1
-        self._blocks = HeaderBlocks(limits, ResponseHead(), extend, FIXED)
+        self._blocks = HeaderBlocks(limits, ResponseHead(), ResponseHeads(limits).extend, FIXED)
         self._first_block = True
         self._whole_message_bytes = MESSAGE_PREFIX + min(
             limits.message_bytes, limits.stream_window_bytes - MESSAGE_PREFIX
         )
+        self._most_streams = self.peer_streams
+        self._half_open: set[int] = set()
         self._told_closing = False
         self._ready = False
 
@@ -77,7 +82,18 @@ class ClientConnection(Connection[ClientCall]):
     def settings_acknowledged(self) -> None:
         self._blocks.settings_acknowledged()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._most_streams = 0  # a server that reads nothing gets no further calls to pile up before it
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._most_streams = self.peer_streams
+        self._start_waiting()
+
     def on_settings(self) -> None:
+        if not self.output.paused:
+            self._most_streams = self.peer_streams
         if not self._ready:
             self._ready = True
             self._owner.connection_ready(self)
@@ -91,6 +107,11 @@ class ClientConnection(Connection[ClientCall]):
         """Streams opened since the connection began."""
         return self._next_id // 2
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether its stream ids have run out: it ends by no fault of the server's."""
+        return self._next_id > self.limits.last_stream_id
+
     def was_opened(self, stream_id: int) -> bool:
         return stream_id & 1 == 1 and stream_id < self._next_id
 
@@ -98,8 +119,11 @@ class ClientConnection(Connection[ClientCall]):
 
     def start(self, call: ClientCall) -> None:
         """Open a stream for a call, or let it wait until the server takes one more; not to be called when `closing`."""
+        if call.deadline < math.inf and call.deadline <= time.monotonic():
+            call.on_deadline()
+            return
         stream_id = self._next_id
-        if len(self.streams) >= self.peer_streams:
+        if len(self.streams) >= self._most_streams:
             call.wait_in(self.waiting)
             self.deadlines.watch(call.deadline)
             return
@@ -171,6 +195,10 @@ class ClientConnection(Connection[ClientCall]):
             return
         call.on_data(flags, payload)
         if flags & END_STREAM and self.streams.pop(call.stream_id, None) is not None:
+            if call.unsent is not None:
+                self.end_early(call)
+            if call.inbox is not None:
+                call.inbox.end()
             call.finish(grpc.StatusCode.UNKNOWN, "No status received")
             self.stream_ended()
 
@@ -181,8 +209,27 @@ class ClientConnection(Connection[ClientCall]):
         elif not self.streams:
             self.close()
 
+    def end_early(self, call: ClientCall) -> None:
+        """Let go of a stream that the server has ended before it had the whole request.
+
+        Most servers reset it behind their status (RFC 9113 section 8.1), so we do only for those that do not: else
+        the stream would stay half open with them.
+        """
+        self.output.drop(call)
+        self._half_open.add(call.stream_id)
+        self.loop.call_soon(self._reset_half_open, call.stream_id)
+
+    def _reset_half_open(self, stream_id: int) -> None:
+        if stream_id in self._half_open and not self.lost.done():
+            self._half_open.discard(stream_id)
+            self.write(reset_frame(stream_id, ErrorCode.NO_ERROR))
+
+    def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
+        self._half_open.discard(stream_id)
+        super()._on_rst_stream(stream_id, payload)
+
     def _start_waiting(self) -> None:
-        while self.waiting and len(self.streams) < self.peer_streams and not self.closing:
+        while self.waiting and len(self.streams) < self._most_streams and not self.closing:
             call, _ = self.waiting.popitem(last=False)
             self.start(call)
         if self.closing:
@@ -197,6 +244,7 @@ class ClientConnection(Connection[ClientCall]):
     # ---- the end
 
     def on_goaway(self, last_stream_id: int) -> None:
+        self.closing = True
         self._tell_closing()
         refused = [stream_id for stream_id in self.streams if stream_id > last_stream_id]
         calls = [self.streams.pop(stream_id) for stream_id in refused]
@@ -221,7 +269,14 @@ class ClientConnection(Connection[ClientCall]):
         super().fail(violation)
         self._tell_closing()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
+    def eof_received(self) -> None:
+        self.closing = True
         self._tell_closing()
+        self.abort()  # no answer can come to what we might still send
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closing = True
+        self.goaway_reason = self.goaway_reason or (str(exc) if exc else "")
+        self._tell_closing()  # before its calls are told, and send others
+        super().connection_lost(exc)
         self._owner.connection_gone(self)

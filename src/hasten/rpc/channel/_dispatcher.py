@@ -9,7 +9,8 @@ import random
 import ssl
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -22,11 +23,13 @@ from hasten.rpc.channel._call import ClientCall
 from hasten.rpc.channel._connection import ClientConnection
 from hasten.rpc.channel._encoding import RequestEncoder
 from hasten.rpc.channel._outliers import OutlierDetection, OutlierDetector
-from hasten.rpc.channel._resolver import ResolutionError, Resolver
+from hasten.rpc.channel._resolver import Lookup, ResolutionError, Resolver, system_lookup
 from hasten.rpc.channel._subchannel import Connectivity, Subchannel
 from hasten.rpc.channel._target import Address, Target
 from hasten.rpc.transport._deadlines import Deadlines
 
+_RELEASE_SECONDS = 0.1
+"""How often a channel that nobody holds looks whether its last calls have ended."""
 _NEXT_ADDRESS_SECONDS = 0.25
 """After so long without a connection the next address is tried beside (RFC 8305 section 5)."""
 
@@ -59,6 +62,10 @@ class Route:
 class CallDispatcher:
     """Dispatches the calls of one channel in one loop.
 
+    Args:
+      lookup: Resolves names.
+      clock: Monotonic seconds.
+
     Attributes:
       ready: The connection for all calls, where the balancer needs but one and it stands.
       state: Of the channel (gRPC's connectivity-semantics-and-api.md).
@@ -66,7 +73,12 @@ class CallDispatcher:
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, route: Route, clock: Callable[[], float] = time.monotonic
+        self,
+        loop: asyncio.AbstractEventLoop,
+        route: Route,
+        *,
+        lookup: Lookup = system_lookup,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.loop = loop
         self.ready: ClientConnection | None = None
@@ -77,15 +89,17 @@ class CallDispatcher:
         self._balancer = make_balancer(route.balancing, shuffle=route.shuffle)
         self._detector = OutlierDetector(route.detection, random.random) if route.detection else None
         backoff = Backoff(random.random, route.backoff)
-        self._resolver = Resolver(route.target, backoff, min_seconds=route.resolution_seconds)
+        self._resolver = Resolver(route.target, backoff, lookup=lookup, min_seconds=route.resolution_seconds)
         self._resolving: asyncio.Task[None] | None = None
         self._subchannels: dict[Address, Subchannel] = {}
         self._retired: set[Subchannel] = set()
         self._line: OrderedDict[ClientCall, None] = OrderedDict()
+        self._paused: OrderedDict[ClientCall, None] = OrderedDict()  # until their retry is due
         self._deadlines = Deadlines(loop, self._line.keys)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._state_waiters: list[asyncio.Future[None]] = []
-        self._dispatched = 0
+        self._idle_seconds = route.idle_seconds
+        self._ending: AsyncGenerator[None, None] | None = None
 
     # ---- calls
 
@@ -105,6 +119,16 @@ class CallDispatcher:
             self._track(call, endpoint, connection.peer)
         connection.start(call)
 
+    def dispatch_later(self, call: ClientCall, seconds: float) -> None:
+        """Send a call after a pause, which must end before its deadline."""
+        call.wait_in(self._paused)
+        self.loop.call_later(seconds, self._end_pause, call)
+
+    def _end_pause(self, call: ClientCall) -> None:
+        if call.line is self._paused:
+            call.leave_line()
+            self.dispatch(call)
+
     def _line_up(self, call: ClientCall) -> None:
         if self.state is Connectivity.SHUTDOWN:
             call.finish(grpc.StatusCode.UNAVAILABLE, "Channel closed.", final=True)
@@ -121,6 +145,8 @@ class CallDispatcher:
         call.started_at = self._clock()
         call.sent_bytes = call.received_bytes = 0
         self._balancer.started(endpoint)
+        if call.plan is not None:
+            call.plan.used.add(endpoint)
         if self._route.hooks:
             self._tell(CallStarted("client", call.method.path, peer, call.attempt))
 
@@ -134,7 +160,20 @@ class CallDispatcher:
                 self._balance()
             if self._route.hooks:
                 self._tell_finished(call, endpoint, code, now)
-        return call.plan is not None and call.plan.attempt_ended(call, endpoint, code) and not final
+        return call.plan is not None and call.plan.attempt_ended(call, code, final=final)
+
+    def attempt_withdrawn(self, call: ClientCall) -> None:
+        """Account for an attempt of a call that is tracked which no server has looked at.
+
+        To balancing it is a rejection if it was sent, and nothing if it only waited for its turn.
+        """
+        endpoint, call.endpoint = call.endpoint, None
+        if endpoint is not None:
+            now = self._clock()
+            code = grpc.StatusCode.UNAVAILABLE if call.stream_id else grpc.StatusCode.CANCELLED
+            self._balancer.finished(endpoint, now - call.started_at, code)
+            if self._route.hooks:
+                self._tell_finished(call, endpoint, code, now)
 
     def _tell_finished(self, call: ClientCall, endpoint: Endpoint, code: grpc.StatusCode, now: float) -> None:
         peer, seconds = endpoint.address.label, now - call.started_at
@@ -160,8 +199,8 @@ class CallDispatcher:
     def _start_timers(self) -> None:
         if self._detector is not None and self._route.detection is not None:
             self._after("sweep", self._route.detection.interval, self._sweep)
-        if self._route.idle_seconds:
-            self._after("idle", self._route.idle_seconds, self._rest_if_idle, self._sent_calls())
+        if self._idle_seconds:
+            self._after("idle", self._idle_seconds, self._rest_if_idle, self._sent_calls())
 
     def _after(self, name: str, seconds: float, call: Callable[..., None], *arguments: object) -> None:
         previous = self._timers.get(name)
@@ -229,6 +268,10 @@ class CallDispatcher:
         self._balancer.update(endpoints)
         endpoint = self._balancer.pick() if self._balancer.connects_one else None
         self.ready = endpoint.connection if isinstance(endpoint, Subchannel) else None
+        if self.ready is not None:
+            for other in endpoints:
+                if other is not endpoint:
+                    other.rest()
         self._connect_wanted()
         self._update_state(endpoints)
 
@@ -287,9 +330,9 @@ class CallDispatcher:
 
     def _rest_if_idle(self, sent_calls: int) -> None:
         """Close connections that nobody uses (gRFC A54's client_idle)."""
-        busy = self._line or any(connection.streams for connection in self.connections())
+        busy = self._line or self._paused or any(connection.streams for connection in self.connections())
         if busy or sent_calls != self._sent_calls():
-            self._after("idle", self._route.idle_seconds, self._rest_if_idle, self._sent_calls())
+            self._after("idle", self._idle_seconds, self._rest_if_idle, self._sent_calls())
             return
         self._take_down()
         self._set_state(Connectivity.IDLE)
@@ -334,7 +377,7 @@ class CallDispatcher:
         connections = self.connections()
         self._take_down()
         self._set_state(Connectivity.SHUTDOWN)
-        waiting = list(self._line)
+        waiting = [*self._line, *self._paused]
         for call in waiting:
             call.cancel()
         lost = [connection.lost for connection in connections]
@@ -347,3 +390,24 @@ class CallDispatcher:
         if lost:
             await asyncio.wait(lost)
         self._deadlines.close()
+        if self._ending is not None:
+            await self._ending.aclose()
+
+    def close_with_loop(self) -> None:
+        """See to it that the end of the running loop closes what is open then: asyncio.run ends async generators."""
+        self._ending = self._until_end()
+        with suppress(StopIteration):
+            self._ending.__anext__().send(None)  # to its `yield`
+
+    async def _until_end(self) -> AsyncGenerator[None, None]:
+        try:
+            yield
+        finally:
+            self._ending = None
+            await self.aclose(None)
+
+    def release(self) -> None:
+        """Close as soon as no call is open: nobody holds the channel any more."""
+        self._idle_seconds = _RELEASE_SECONDS
+        if self.state is not Connectivity.SHUTDOWN:
+            self._rest_if_idle(self._sent_calls())

@@ -88,8 +88,10 @@ class RequestEncoder:
                 traceparent = ""
         return rest + _TRACEPARENT_NAME + encode_string(traceparent.encode("latin-1")) if traceparent else rest
 
-    def _encode(self, key: str, value: str | bytes) -> bytes:
+    def _encode(self, key: str | bytes, value: str | bytes) -> bytes:
         """Return the field for a pair of metadata, nothing for one that is not the user's to send."""
+        if isinstance(key, bytes):
+            key = key.decode("latin-1")
         if key in TRANSPORT_FIELDS:
             return b""
         name, encoded = encode_pair(key, value)

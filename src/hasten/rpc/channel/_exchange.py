@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from grpc.aio import EOF
 
-from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method, too_large_to_send
+from hasten.rpc.channel._call import (
+    CANCELLED_LOCALLY,
+    OK,
+    ClientCall,
+    Dispatcher,
+    Method,
+    checked_payload,
+    too_large_to_send,
+)
 from hasten.rpc.transport._inbox import Inbox
-from hasten.rpc.wire._compression import MessageError, MessageTooLarge, decompress
+from hasten.rpc.wire._compression import IDENTITY, MessageError, MessageTooLarge, decompress
 from hasten.rpc.wire._frames import DATA, END_STREAM, PADDED, ErrorCode, frame
 from hasten.rpc.wire._payloads import unpadded
 
@@ -84,13 +92,13 @@ class Exchange(ClientCall):
         Cancellation: the request may be sent all the same.
         """
         self._require_open()
-        payload = self.method.serialize(request)
+        payload = checked_payload(self.method.serialize(request))
         if self.largest_request and len(payload) > self.largest_request:
             self.reset(ErrorCode.CANCEL)
             details = too_large_to_send(len(payload), self.largest_request)
             self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED, details, final=True)
             raise self.error()
-        await asyncio.shield(self._sending)
+        await self._sent_once()
         self._require_open()
         self._keep(payload)
         connection = self.connection
@@ -118,10 +126,15 @@ class Exchange(ClientCall):
         """Tell the server that no more requests come."""
         if self._code is not None or self._requests_ended:
             return
-        await asyncio.shield(self._sending)
+        await self._sent_once()
         self._requests_ended = True
         if self.connection is not None and self._code is None:
             self._send_end(self.connection)
+
+    async def _sent_once(self) -> None:
+        """Wait until the current attempt's headers, and the requests there were before, have been sent."""
+        while not self._sending.done():
+            await asyncio.shield(self._sending)
 
     async def wait_for_connection(self) -> None:
         """Wait until the request's headers have been sent.
@@ -129,13 +142,19 @@ class Exchange(ClientCall):
         Raises:
           AioRpcError: the call ended before.
         """
-        await asyncio.shield(self._sending)
+        await self._sent_once()
         if self._code is not None and self._code is not OK:
             raise self.error()
 
     @property
     def can_be_sent_again(self) -> bool:
         return self._sent is not None
+
+    def _forget_attempt(self) -> None:
+        if self._sending.done():
+            self._sending = self._loop.create_future()  # writers wait until the call is sent again
+        if self._reading is not None and not self._reading.done():
+            self._reading.set_result(None)  # it waited for what the last attempt would receive
 
     def on_sent(self) -> None:
         """The requests have gone out."""
@@ -161,6 +180,8 @@ class Exchange(ClientCall):
             self.finish(error.code, str(error))
 
     def on_trailers(self, head: "ResponseHead") -> None:
+        if self.unsent is not None or not self._requests_ended:
+            self._stop_sending()
         if self.inbox is not None and self.inbox.is_incomplete:
             self._trailers = head
             self.finish(grpc.StatusCode.INTERNAL, "The response ended within a message")
@@ -217,7 +238,7 @@ class Exchange(ClientCall):
         is_compressed, message = inbox.pop()
         self.received_bytes += len(message)
         if is_compressed:
-            encoding = self._initial.encoding if self._initial is not None else ""
+            encoding = self._initial.encoding if self._initial is not None else IDENTITY
             message = decompress(encoding, message, inbox.limits.message_bytes)
         if self.largest_response and len(message) > self.largest_response:
             raise MessageTooLarge(len(message), self.largest_response)
@@ -232,12 +253,27 @@ class Exchange(ClientCall):
             raise self.error()
         return response
 
+    @property
+    def has_unread(self) -> bool:
+        """Whether there are responses that nobody has read."""
+        return self.inbox is not None and bool(self.inbox.messages)
+
+    def cancel(self) -> bool:
+        """Cancel the call; one whose status has come before its responses were read is open for its caller."""
+        if self._code is None or not self.has_unread:
+            return super().cancel()
+        assert self.inbox is not None
+        self.inbox.discard()
+        self._cancelled = True
+        self._code, self._details = grpc.StatusCode.CANCELLED, CANCELLED_LOCALLY
+        return True
+
     def discard_later(self) -> None:
         """Nobody will read: cancel what is open, forget what is unread.
 
         Called when the garbage collector takes the user's object, in whatever thread and place: the loop does it.
         """
-        if not self._loop.is_closed() and not (self.done() and (self.inbox is None or not self.inbox.messages)):
+        if not self._loop.is_closed() and not (self.done() and not self.has_unread):
             self._loop.call_soon_threadsafe(self._discard)
 
     def _discard(self) -> None:

@@ -4,25 +4,29 @@ Jeffrey Dean and Luiz Barroso, The Tail at Scale (2013): the tail of one server 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc.aio import Metadata
 
 from hasten._core.signals import Attempt
 from hasten.rpc.channel._attempts import Allowance, previous_attempts, pushback
-from hasten.rpc.channel._balancing import Endpoint
-from hasten.rpc.channel._call import OK, ClientCall
+from hasten.rpc.channel._call import OK, ClientCall, call_back
 from hasten.rpc.channel._service_config import HedgingPolicy
 from hasten.rpc.channel._unary import UnaryUnaryCall
+
+if TYPE_CHECKING:
+    from hasten.rpc.channel._balancing import Endpoint
 
 
 class HedgedCall(grpc.aio.UnaryUnaryCall[Any, Any]):
     """A unary call with several attempts at once.
 
-    An attempt that fails with a non-fatal code sends the next at once; the first success, and the first fatal failure,
-    is the call's outcome, and the other attempts are cancelled. Hedges are paid from the channel's budget.
+    An attempt that fails with a non-fatal code sends the next at once, or when the server asks for it by
+    grpc-retry-pushback-ms; the first success, and the first fatal failure, is the call's outcome, and the other
+    attempts are cancelled. Hedges are paid from the channel's budget.
 
     Args:
       first: The first attempt, prepared and not yet sent; the others are like it.
@@ -48,59 +52,68 @@ class HedgedCall(grpc.aio.UnaryUnaryCall[Any, Any]):
     # ---- attempts
 
     def _send(self, call: UnaryUnaryCall) -> None:
-        number = len(self._attempts)
-        call.plan = _Hedge(self, number)
+        call.plan = _Hedge(self, len(self._attempts))
         self._attempts.append(call)
         self._open += 1
         call.add_done_callback(self._ended)
+        self._hedge_in(self._policy.hedging_delay)  # first, because the dispatch may end the call at once
         call.dispatch()
-        if self._outcome is None and number + 1 < self._policy.max_attempts:
-            self._timer = self._loop.call_later(self._policy.hedging_delay, self._hedge)
 
-    def _hedge(self) -> None:
-        """Send one more attempt, if there may be one."""
+    def _hedge_in(self, seconds: float) -> None:
+        """Send one more attempt in so many seconds and not before, if there may be one then."""
+        self._stop_timer()
+        left = self._attempts[0].deadline - time.monotonic()
+        if not self._exhausted and len(self._attempts) < self._policy.max_attempts and seconds < left:
+            self._timer = self._loop.call_later(seconds, self._hedge)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._outcome is not None or self._exhausted or len(self._attempts) >= self._policy.max_attempts:
-            return
+
+    def _hedge(self) -> None:
+        self._timer = None
         if self._allowance.take():
             self._send(self._attempts[0].another())
         else:
             self._exhausted = True
+            self._settle_if_nothing_is_left(self._attempts[-1])
 
-    def attempt_ended(self, call: ClientCall, endpoint: Endpoint | None, code: grpc.StatusCode) -> None:
-        """Note how one attempt ended."""
-        if endpoint is not None:
-            self.used.add(endpoint)
-        failed = code in self._policy.non_fatal_codes
-        self._allowance.note(code, failed=failed)
-        pause = pushback(call) if failed else None
-        if pause is not None and pause < 0:
-            self._exhausted = True
+    def attempt_ended(self, call: ClientCall, code: grpc.StatusCode) -> None:
+        """Take what a server has answered to one attempt."""
+        if self._outcome is None:
+            asked = pushback(call)
+            forbidden = asked is not None and asked < 0
+            self._exhausted = self._exhausted or forbidden
+            self._allowance.note(code, failed=code in self._policy.non_fatal_codes or forbidden)
 
     def _ended(self, call: UnaryUnaryCall) -> None:
         self._open -= 1
         if self._outcome is not None:
             return
         code = call.outcome
-        if code is not OK and code in self._policy.non_fatal_codes:
-            self._hedge()
-            if self._open or self._outcome is not None:
-                return
-        self._settle(call)
+        if code is OK or code not in self._policy.non_fatal_codes:
+            self._settle(call)
+            return
+        self._hedge_in(pushback(call) or 0.0)
+        self._settle_if_nothing_is_left(call)
+
+    def _settle_if_nothing_is_left(self, call: UnaryUnaryCall) -> None:
+        """Take a failure for the outcome when no attempt is open and none will be sent."""
+        if self._outcome is None and not self._open and self._timer is None:
+            self._settle(call)
 
     def _settle(self, call: UnaryUnaryCall) -> None:
         self._outcome = call
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         for other in self._attempts:
             if other is not call:
                 other.cancel()
         if not self._settled.done():
             self._settled.set_result(None)
-        for callback in self._callbacks:
-            callback(self)
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            call_back(callback, self)
 
     async def _winner(self) -> UnaryUnaryCall:
         if self._outcome is None:
@@ -133,8 +146,11 @@ class HedgedCall(grpc.aio.UnaryUnaryCall[Any, Any]):
         if self._outcome is not None:
             return False
         self._exhausted = True
-        for call in list(self._attempts):
-            call.cancel()
+        self._stop_timer()
+        last = self._attempts[-1] if self._open else self._attempts[0].another()  # cancelled between two attempts
+        last.cancel()
+        if self._outcome is None:
+            self._settle(last)
         return True
 
     def cancelled(self) -> bool:
@@ -148,7 +164,7 @@ class HedgedCall(grpc.aio.UnaryUnaryCall[Any, Any]):
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         if self._outcome is not None:
-            callback(self)
+            call_back(callback, self)
         else:
             self._callbacks.append(callback)
 
@@ -170,6 +186,9 @@ class HedgedCall(grpc.aio.UnaryUnaryCall[Any, Any]):
     async def wait_for_connection(self) -> None:
         await (await self._winner()).wait_for_connection()
 
+    def __repr__(self) -> str:
+        return repr(self._outcome or self._attempts[0]).replace("UnaryUnaryCall", "HedgedCall", 1)
+
 
 class _Hedge:
     """The plan of one attempt."""
@@ -186,6 +205,7 @@ class _Hedge:
     def fields(self) -> bytes:
         return previous_attempts(self._number)
 
-    def attempt_ended(self, call: ClientCall, endpoint: Endpoint | None, code: grpc.StatusCode) -> bool:
-        self._hedged.attempt_ended(call, endpoint, code)
+    def attempt_ended(self, call: ClientCall, code: grpc.StatusCode, *, final: bool) -> bool:
+        if not final:
+            self._hedged.attempt_ended(call, code)
         return False

@@ -9,7 +9,7 @@ import grpc
 
 from hasten._core.ambient import AMBIENT
 from hasten._core.errors import ConfigurationError
-from hasten.rpc.channel._call import ClientCall, Method
+from hasten.rpc.channel._call import ClientCall, Method, checked_payload
 from hasten.rpc.channel._exchange import Exchange
 from hasten.rpc.channel._hedging import HedgedCall
 from hasten.rpc.channel._service_config import NOTHING_SAID, MethodConfig
@@ -91,7 +91,10 @@ class UnaryUnaryMultiCallable(_Multicallable, grpc.aio.UnaryUnaryMultiCallable[A
         method = self.method
         ambient = AMBIENT.get()
         rest = self._encode_rest(metadata, "" if ambient is None else ambient.traceparent)
-        call = UnaryUnaryCall(method, dispatcher, rest, method.serialize(request), loop)
+        payload = method.serialize(request)
+        if type(payload) is not bytes:
+            payload = checked_payload(payload)
+        call = UnaryUnaryCall(method, dispatcher, rest, payload, loop)
         if self._is_plain and credentials is None and wait_for_ready is None and compression is None:
             # What `_prepare` does for the many calls that need no more: 0.9 µs less.
             deadline = math.inf if ambient is None else ambient.deadline
@@ -122,7 +125,7 @@ class UnaryStreamMultiCallable(_Multicallable, grpc.aio.UnaryStreamMultiCallable
         wait_for_ready: bool | None = None,
         compression: grpc.Compression | None = None,
     ) -> UnaryStreamCall:
-        exchange = self._exchange(metadata, self.method.serialize(request))
+        exchange = self._exchange(metadata, checked_payload(self.method.serialize(request)))
         self._prepare(exchange, timeout, credentials, wait_for_ready, compression)
         exchange.dispatch()
         return UnaryStreamCall(exchange)

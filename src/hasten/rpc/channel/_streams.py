@@ -77,6 +77,10 @@ class _Responses(_Held):
 
     _style = ""
 
+    def done(self) -> bool:
+        """Whether the call is over and its responses are read, as in grpc.aio."""
+        return self._exchange.done() and not self._exchange.has_unread
+
     def __aiter__(self) -> AsyncIterator[Any]:
         self._use("iterator")
         return self._iterate()
@@ -87,7 +91,7 @@ class _Responses(_Held):
 
     async def read(self) -> Any:
         """Return the next response, `grpc.aio.EOF` after the last."""
-        if not self._exchange.done():
+        if not self.done():
             self._use("read")
         return await self._exchange.read()
 
@@ -166,7 +170,11 @@ class StreamUnaryCall(_Requests, grpc.aio.StreamUnaryCall[Any, Any]):
     def __await__(self) -> Generator[Any, None, Any]:
         if self._response is None:
             self._response = asyncio.get_running_loop().create_task(self._exchange.only_response())
-        return (yield from self._response.__await__())
+        try:
+            return (yield from self._response.__await__())
+        except asyncio.CancelledError:
+            self._exchange.cancel()  # the task may not have begun
+            raise
 
 
 class StreamStreamCall(_Requests, _Responses, grpc.aio.StreamStreamCall[Any, Any]):

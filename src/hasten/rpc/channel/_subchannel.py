@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import socket
 import ssl
 import time
@@ -19,7 +20,8 @@ from hasten.rpc.channel._target import Address
 
 Connectivity = grpc.ChannelConnectivity
 _STABLE_SECONDS = 1.0
-"""A connection that lived so long is replaced at once when it is lost, a shorter one after the backoff's pause."""
+"""A connection that lived so long is replaced at once when it is lost, a shorter one after the backoff's pause; one
+whose stream ids have run out at once too."""
 
 
 class Owner(Protocol):
@@ -101,7 +103,7 @@ class Subchannel(Endpoint):
             try:
                 async with asyncio.timeout(patience):
                     connection = await self._connect()
-            except (OSError, TimeoutError, ssl.SSLError) as error:
+            except (OSError, ValueError) as error:  # ValueError: a name that TLS cannot check
                 self.failure = f"{self.address.label}: {_reason(error)}"
                 self._change(Connectivity.TRANSIENT_FAILURE)
             else:
@@ -124,8 +126,11 @@ class Subchannel(Endpoint):
             self._open.add(connection)
             _check_protocol(connection)
             await ready
+            if connection.closing:  # since: SETTINGS and GOAWAY may come together
+                raise ConnectionError(connection.goaway_reason or "closed as soon as it stood")
         except BaseException:
             connection.abort()
+            self._open.discard(connection)  # it may have gone before it was added
             raise
         return connection
 
@@ -149,7 +154,7 @@ class Subchannel(Endpoint):
         """Note that a connection takes no more calls."""
         if connection is self.connection:
             self.connection = None
-            if self._clock() - self._connected_at >= _STABLE_SECONDS:
+            if connection.is_used_up or self._clock() - self._connected_at >= _STABLE_SECONDS:
                 self._backoff.reset()
             self._change(Connectivity.IDLE)
 
@@ -160,6 +165,17 @@ class Subchannel(Endpoint):
     def connections(self) -> frozenset[ClientConnection]:
         """Return all connections that stand, also those that only finish their calls."""
         return frozenset(self._open)
+
+    def rest(self) -> None:
+        """Be idle again: another address has been chosen. When the next attempt may begin stays as it is."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self.state = Connectivity.IDLE
+        self.ready = False
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.retire()
 
     def shutdown(self) -> None:
         """Try no more, take no more calls; open ones go on, and their connection closes behind them."""
@@ -186,7 +202,7 @@ class _Watcher:
 
     def connection_closing(self, connection: ClientConnection) -> None:
         if not self._ready.done():
-            reason = connection.goaway_reason or "closed before its settings came"
+            reason = connection.goaway_reason or "connection closed before the server's settings came"
             self._ready.set_exception(ConnectionError(reason))
         self._subchannel.lost(connection)
 
@@ -204,6 +220,8 @@ def _check_protocol(connection: ClientConnection) -> None:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no connection in time"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ssl.SSLError):
+        return os.strerror(error.errno)  # asyncio's own text names the address once more
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

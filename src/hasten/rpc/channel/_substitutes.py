@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 from grpc.aio import EOF, AioRpcError, Metadata, UsageError
 
-_CANCELLED_LOCALLY = "Locally cancelled by application!"
+from hasten.rpc.channel._call import CANCELLED_LOCALLY, call_back
+
 _BY_ITERATOR = "The requests of an intercepted call come from its iterator."
 
 
@@ -43,7 +44,7 @@ class _Ended:
         return None
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        callback(self)
+        call_back(callback, self)
 
     async def initial_metadata(self) -> Metadata:
         error = self._status()
@@ -73,7 +74,7 @@ class _Ended:
         """Return the error that has the status; an error that is no status is raised, as nobody else would see it."""
         error = self._error
         if isinstance(error, asyncio.CancelledError):
-            return AioRpcError(grpc.StatusCode.CANCELLED, details=_CANCELLED_LOCALLY)
+            return AioRpcError(grpc.StatusCode.CANCELLED, details=CANCELLED_LOCALLY)
         if error is None or isinstance(error, AioRpcError):
             return error
         raise error
@@ -162,7 +163,7 @@ class IteratedCall(grpc.aio.UnaryStreamCall[Any, Any], grpc.aio.StreamStreamCall
         self._over.set()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            call_back(callback, self)
 
     # ---- the end
 

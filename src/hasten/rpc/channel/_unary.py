@@ -9,7 +9,7 @@ import grpc
 
 from hasten.rpc.channel._call import OK, ClientCall, Dispatcher, Method, too_large_to_send
 from hasten.rpc.transport._inbox import Inbox
-from hasten.rpc.wire._compression import MessageError, MessageTooLarge, decompress
+from hasten.rpc.wire._compression import IDENTITY, MessageError, MessageTooLarge, decompress
 from hasten.rpc.wire._frames import (
     DATA,
     END_HEADERS,
@@ -130,23 +130,27 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
             if not self.inbox.feed(data, padding=len(payload) - len(data)):
                 connection.violated(self.stream_id, ErrorCode.FLOW_CONTROL_ERROR)
                 return
-            if len(self.inbox.messages) + (self._message is not None) > 1:
-                self._too_many()
-            elif self.inbox.messages:
-                self._take(self.inbox)
+            self._take_all(self.inbox)
         except MessageError as error:
             self.reset(ErrorCode.CANCEL)
             self.finish(error.code, str(error))
 
+    def _take_all(self, inbox: Inbox) -> None:
+        """Take the one message once it is there, and nothing behind it."""
+        if inbox.messages and self._message is None:
+            self._take(inbox)
+        if self._message is not None and (inbox.messages or inbox.is_incomplete):
+            self._too_many()
+
     def _take(self, inbox: Inbox) -> None:
         is_compressed, message = inbox.pop()
+        self.received_bytes = len(message)
         if is_compressed:
-            assert self._initial is not None
-            message = decompress(self._initial.encoding, message, inbox.limits.message_bytes)
+            encoding = self._initial.encoding if self._initial is not None else IDENTITY
+            message = decompress(encoding, message, inbox.limits.message_bytes)
         if self.largest_response and len(message) > self.largest_response:
             self._too_large(len(message))
         self._message = message
-        self.received_bytes = len(message)
 
     def _too_large(self, size: int) -> None:
         self.reset(ErrorCode.CANCEL)
@@ -157,16 +161,29 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
         self.finish(grpc.StatusCode.UNIMPLEMENTED, "More than one response message")
 
     def on_trailers(self, head: "ResponseHead") -> None:
-        if head.grpc_status == 0 and self._message is not None and not self.tracked:
+        if head.grpc_status == 0 and self._message is not None and not self.tracked and self.unsent is None:
             self._trailers = head
             self._code = OK
             if not self._future.done():
                 self._future.set_result(None)
             if self._callbacks or self._end_waiters is not None or self._head_waiters is not None:
                 self._settle()
-        elif head.grpc_status == 0 and self._message is None:
+        else:
+            self._end_with(head)
+
+    def _end_with(self, head: "ResponseHead") -> None:
+        if self.unsent is not None:
+            self._stop_sending()
+        if self._message is not None:
+            self.received_bytes = self.received_bytes or len(self._message)
+        if self.inbox is not None:
+            self.inbox.end()
+        if head.grpc_status == 0 and self._message is None:
             self._trailers = head
-            self.finish(grpc.StatusCode.UNIMPLEMENTED, "No response message")
+            if self.inbox is not None and self.inbox.is_incomplete:
+                self.finish(grpc.StatusCode.INTERNAL, "The response ended within a message")
+            else:
+                self.finish(grpc.StatusCode.UNIMPLEMENTED, "No response message")
         else:
             super().on_trailers(head)
 

@@ -26,7 +26,7 @@ from hasten.rpc.wire._compression import (
 from hasten.rpc.wire._frames import DATA, END_HEADERS, END_STREAM, MESSAGE_PREFIX, ErrorCode, frame, reset_frame
 from hasten.rpc.wire._hpack import encode_field, plain_fields
 from hasten.rpc.wire._metadata import decode_metadata, encode_metadata, percent_encode
-from hasten.rpc.wire._status import CODE_BY_STATUS, STATUS_BY_CODE
+from hasten.rpc.wire._status import CODE_BY_STATUS, STATUS_BY_CODE, status_to_reset
 
 if TYPE_CHECKING:
     from hasten.rpc.server._connection import ServerConnection
@@ -196,6 +196,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._require_open()
         if self._initial_sent:
             raise UsageError("Send initial metadata failed: already sent")
+        encode_metadata(initial_metadata)  # what cannot be sent must not be there when the status is
         self._initial_metadata = initial_metadata
         self.connection.write(self._initial_frames())
 
@@ -231,6 +232,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
 
     def refuse_http(self, status: int, reason: str) -> None:
         """Answer what is no gRPC request with an HTTP status and a line of text (gRPC over HTTP/2, Content-Type)."""
+        if self.ended:
+            return
         block = encode_field(b":status", b"%d" % status) + encode_field(b"content-type", b"text/plain")
         self.connection.write(self.connection.head_frames(self.stream_id, END_HEADERS, block))
         self.connection.output.send_data(self, reason.encode())
@@ -238,6 +241,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
 
     def refuse_encoding(self, details: str) -> None:
         """Answer a request in an encoding that we do not know (gRPC's compression.md)."""
+        if self.ended:
+            return
         block = RESPONSE_BLOCK + encode_field(b"grpc-accept-encoding", ACCEPT_ENCODING)
         self._code, self._details = CODE_BY_STATUS[grpc.StatusCode.UNIMPLEMENTED], details
         self._send_last(block + _status_block(self._code, details))
@@ -249,6 +254,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         if not self.half_closed:
             tail += reset_frame(self.stream_id, ErrorCode.NO_ERROR)  # RFC 9113 section 8.1: send no more of it
         self.ended = True
+        if self.connection.output.paused:
+            self.connection.reading.charge_reply()
         self.connection.output.send_tail(self, tail)
 
     def on_sent(self) -> None:
@@ -274,8 +281,18 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
 
     def end_early(self, code: int, details: str) -> None:
         """Send a status, and stop the handler."""
-        self.end(code, details)
+        if self.unsent is None:
+            self.end(code, details)
+        else:
+            self._cut(code, details)
         self._interrupt()
+
+    def _cut(self, code: int, details: str) -> None:
+        """Reset the stream: what is unsent waits for the peer, perhaps for ever, and a status would wait behind it."""
+        if not self.ended:
+            self._code, self._details = code, details
+        self.connection.reset(self, ErrorCode(status_to_reset(STATUS_BY_CODE[code])))
+        self._finish()
 
     def on_deadline(self) -> None:
         self.end_early(CODE_BY_STATUS[grpc.StatusCode.DEADLINE_EXCEEDED], "Deadline Exceeded")
@@ -291,16 +308,18 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._cancelled = True
         if not self.ended:
             self._code = code
-            self._finish()
+        self._finish()
         self._interrupt()
 
     def _interrupt(self) -> None:
         task = self.task
         if task is not None and not task.done():
+            task.cancel()
             if self.running:
                 self._lingers = True
                 self.connection.linger(self)
-            task.cancel()
+            else:  # its first step was still to come, and never will
+                self.handler_ended()
 
     def handler_ended(self) -> None:
         """Called once the handler has returned or raised, whichever way."""
@@ -317,9 +336,9 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         """End the call with an error status, by raising `grpc.aio.AbortError`."""
         if self._abort_error is not None:
             raise UsageError("Abort already called!")
-        self._abort_error = AbortError("Locally aborted.")
         if trailing_metadata:
-            self._trailing_metadata = trailing_metadata
+            self.set_trailing_metadata(trailing_metadata)
+        self._abort_error = AbortError("Locally aborted.")
         number = CODE_BY_STATUS[code]
         if number == _OK:
             number, details = CODE_BY_STATUS[grpc.StatusCode.UNKNOWN], "abort() called with StatusCode.OK"

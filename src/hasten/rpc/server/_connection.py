@@ -336,6 +336,7 @@ class ServerConnection(Connection[ServerCall]):
         for call in list(self.streams.values()):
             call.end_early(_CANCELLED, "Server stopped")
         self._take_no_more()
+        self._close_if_done()
 
     def linger(self, call: ServerCall) -> None:
         """Count a call whose stream is over and whose handler is not."""

@@ -41,20 +41,28 @@ class Port:
         self.number: int = 1 if self.path is not None else self._socket.getsockname()[1]
         self._server: asyncio.Server | None = None
 
-    async def listen(self, loop: asyncio.AbstractEventLoop, make: MakeConnection) -> None:
-        """Accept connections."""
+    async def listen(self, loop: asyncio.AbstractEventLoop, make: MakeConnection, handshake_seconds: float) -> None:
+        """Accept connections, each of which has so long for TLS."""
         secure = self._tls is not None
         create = loop.create_server if self.path is None else loop.create_unix_server
-        self._server = await create(lambda: make(secure=secure), sock=self._socket, backlog=_BACKLOG, ssl=self._tls)
+        self._server = await create(
+            lambda: make(secure=secure),
+            sock=self._socket,
+            backlog=_BACKLOG,
+            ssl=self._tls,
+            ssl_handshake_timeout=handshake_seconds if secure else None,
+        )
 
     def close(self) -> None:
         """Accept no more; connections stay. A unix socket's file is removed."""
-        if self._server is not None:
-            self._server.close()
-        self._socket.close()
+        if self._socket.fileno() < 0:
+            return  # closed before: the file may be another server's by now
         if self.path:
             with suppress(OSError):
                 Path(self.path).unlink()
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
 
 
 def _bind(address: str, *, reuse_port: bool) -> tuple[socket.socket, str | None]:
@@ -100,6 +108,7 @@ def _bound(family: int, place: object, *, reuse_port: bool = False) -> socket.so
 def _remove_stale(path: str) -> None:
     """Remove the file of a unix socket on which nobody listens any more."""
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    probe.settimeout(0.0)  # a server whose queue is full is there too
     try:
         probe.connect(path)
     except ConnectionRefusedError:

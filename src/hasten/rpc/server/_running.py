@@ -89,10 +89,15 @@ async def _respond_with(call: ServerCall, responses: Any) -> None:
     """Send what a streaming handler yields; one that is a coroutine writes for itself."""
     if hasattr(responses, "__aiter__"):
         serialize, output = call.method.serialize, call.connection.output
-        async for response in responses:
-            call.send(serialize(response))
-            if call.unsent is not None:
-                await output.writable(call)
+        try:
+            async for response in responses:
+                call.send(serialize(response))
+                if call.unsent is not None:
+                    await output.writable(call)
+        except BaseException:
+            if hasattr(responses, "aclose"):
+                await responses.aclose()  # its `finally` runs here, and not wherever the garbage collector takes it
+            raise
     else:
         await responses
     call.end(call.code(), call.details())
@@ -111,7 +116,7 @@ def end_with(call: ServerCall, error: BaseException) -> None:
     Raises:
       KeyboardInterrupt, SystemExit: they were raised; the client gets UNKNOWN before.
     """
-    if isinstance(error, AbortError):
+    if isinstance(error, AbortError) and call.ended:
         return
     if isinstance(error, asyncio.CancelledError):
         call.end(CODE_BY_STATUS[grpc.StatusCode.CANCELLED], "Handler was cancelled")

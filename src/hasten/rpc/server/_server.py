@@ -1,6 +1,7 @@
 """The server: a `grpc.aio.Server` on our own transport."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, cast
@@ -69,6 +70,8 @@ class Server(grpc.aio.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._terminated: asyncio.Future[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._grace_ends_at = math.inf  # by the loop's clock
         self._intercept = chain(self._interceptors, self._handlers)
 
     # ---- grpc.aio.Server
@@ -115,7 +118,7 @@ class Server(grpc.aio.Server):
         self._loop = asyncio.get_running_loop()
         self._terminated = self._loop.create_future()
         for port in self._ports:
-            await port.listen(self._loop, self._connection)
+            await port.listen(self._loop, self._connection, self.limits.preface_seconds)
 
     def _connection(self, *, secure: bool) -> ServerConnection:
         assert self._loop is not None
@@ -127,35 +130,49 @@ class Server(grpc.aio.Server):
         Each client is told twice by GOAWAY, so that none of its calls is lost: those that were not taken go elsewhere.
 
         Args:
-          grace: Seconds after which handlers still running are cancelled; None cancels them at once.
+          grace: Seconds after which handlers still running are cancelled; None cancels them at once. Of several calls
+            of `stop` the one whose grace ends first counts.
         Cancellation: the server goes on stopping.
         """
         if self._terminated is None:
-            await self._close_ports()
+            self._close_ports()
             self._threads.shutdown()
             return
-        if self._stopping is None or grace is None:
-            previous = self._stopping
-            self._stopping = asyncio.get_running_loop().create_task(self._stop(grace))
-            if previous is not None:
-                previous.cancel()
+        if self._stopping is None:
+            self._close_ports()
+            for connection in list(self._connections):
+                connection.drain()
+            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+        if not self._stopping.done():
+            self._end_grace_in(grace or 0.0)
         await asyncio.shield(self._stopping)
 
-    async def _stop(self, grace: float | None) -> None:
-        await self._close_ports()
-        for connection in list(self._connections):
-            connection.drain()
-        if self._connections and grace:
-            await asyncio.wait([connection.lost for connection in self._connections], timeout=grace)
-        for connection in list(self._connections):
-            connection.cancel_calls()
-        if self._connections:
+    async def _stop(self) -> None:
+        while self._connections:
             await asyncio.wait([connection.lost for connection in self._connections])
+        if self._grace is not None:
+            self._grace.cancel()
         self._threads.shutdown()
         if self._terminated is not None and not self._terminated.done():
             self._terminated.set_result(None)
 
-    async def _close_ports(self) -> None:
+    def _end_grace_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() + seconds >= self._grace_ends_at:
+            return
+        self._grace_ends_at = loop.time() + seconds
+        if self._grace is not None:
+            self._grace.cancel()
+        if seconds:
+            self._grace = loop.call_later(seconds, self._cancel_calls)
+        else:
+            self._cancel_calls()
+
+    def _cancel_calls(self) -> None:
+        for connection in list(self._connections):
+            connection.cancel_calls()
+
+    def _close_ports(self) -> None:
         for port in self._ports:
             port.close()
 
@@ -211,6 +228,8 @@ class Server(grpc.aio.Server):
         self._connections.add(connection)
         if self._stopping is not None:
             connection.drain()
+            if self._grace_ends_at <= connection.loop.time():
+                connection.cancel_calls()
 
     def connection_lost(self, connection: ServerConnection) -> None:
         self._connections.discard(connection)

@@ -68,6 +68,7 @@ AnyStream = TypeVar("AnyStream", bound=Stream)
 
 _CLOSE_SECONDS = 1.0  # what a peer has to read our last words
 _FRAME_HEADER = 9
+_NOTHING = -1  # no kind of frame
 
 
 class Connection(asyncio.Protocol, Generic[AnyStream]):
@@ -81,7 +82,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
       deadlines: Of the streams.
       held_bytes: Bytes received that wait in inboxes.
       last_peer_id: Highest stream id that the peer has opened.
-      closing: No new streams: GOAWAY was sent or received, or the connection has gone.
+      closing: No new streams: the connection ends with those that are open.
       lost: Done when the connection has gone.
       goaway_reason: Why it ended, in the peer's words or ours; empty while it stands.
     """
@@ -130,7 +131,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         """A DATA frame's payload, padding included, stands in data[start:end]."""
 
     def on_goaway(self, last_stream_id: int) -> None:
-        """The peer takes no streams above `last_stream_id`; `closing` is set."""
+        """The peer takes no streams above `last_stream_id`; a server opens none anyway."""
 
     @abstractmethod
     def was_opened(self, stream_id: int) -> bool:
@@ -276,6 +277,10 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self.reading.forgive_replies()
         self.output.resume()
 
+    def eof_received(self) -> None:
+        """The peer sends no more: nothing that is open here can end well."""
+        self.close()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
         self.deadlines.close()
@@ -414,7 +419,6 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def _on_goaway_frame(self, stream_id: int, payload: bytes) -> None:
         last_stream_id, code, reason = goaway(stream_id, payload)
         self.goaway_reason = f"GOAWAY {code.name}: {reason}" if reason else f"GOAWAY {code.name}"
-        self.closing = True
         self.on_goaway(last_stream_id)
 
     def _reply(self, frames: bytes) -> None:
@@ -475,7 +479,10 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     # ---- the end
 
     def fail(self, violation: ConnectionViolation) -> None:
-        """End the connection with a GOAWAY that says why."""
+        """End the connection with a GOAWAY that says why; what still comes is not looked at, TLS may bring more."""
+        if self._expected == _NOTHING:
+            return
+        self._expected = _NOTHING
         self.closing = True
         self.goaway_reason = self.goaway_reason or violation.reason
         self.write(goaway_frame(self.last_peer_id, violation.code, violation.reason))
@@ -488,7 +495,9 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         if transport is not None and not transport.is_closing():
             self.output.flush()
             transport.close()
-            self.loop.call_later(_CLOSE_SECONDS, self.abort)
+            if self._patience is not None:
+                self._patience.cancel()
+            self._patience = self.loop.call_later(_CLOSE_SECONDS, self.abort)
 
     def abort(self) -> None:
         """Cut the connection."""

@@ -20,9 +20,15 @@ class Deadlines:
       streams: Returns the streams that are open.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, streams: Callable[[], Iterable[Stream]]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        streams: Callable[[], Iterable[Stream]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._loop = loop
         self._streams = streams
+        self._clock = clock
         self._timer: asyncio.TimerHandle | None = None
         self.next_sweep = math.inf
 
@@ -32,20 +38,29 @@ class Deadlines:
             if self._timer is not None:
                 self._timer.cancel()
             self.next_sweep = deadline
-            self._timer = self._loop.call_later(max(0.0, deadline - time.monotonic()), self._sweep)
+            self._timer = self._loop.call_later(max(0.0, deadline - self._clock()), self._sweep)
 
     def _sweep(self) -> None:
         self._timer = None
         self.next_sweep = math.inf
-        now = time.monotonic()
+        now = self._clock()
         earliest = math.inf
-        for stream in list(self._streams()):
+        expired = []
+        for stream in self._streams():
             if stream.deadline <= now:
-                stream.on_deadline()
+                expired.append(stream)
             elif stream.deadline < earliest:
                 earliest = stream.deadline
-        if earliest < math.inf:
+        if earliest < math.inf:  # first, so that the others are told even if one raises
             self.watch(max(earliest, now + _EARLIEST_SWEEP))
+        for stream in expired:
+            self._tell(stream)
+
+    def _tell(self, stream: Stream) -> None:
+        try:
+            stream.on_deadline()
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "hasten.rpc: error at a deadline", "exception": error})
 
     def close(self) -> None:
         """Watch no more."""

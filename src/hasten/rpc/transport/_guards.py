@@ -1,5 +1,6 @@
 """Counters that tell abuse from use."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -24,13 +25,21 @@ class TokenBucket:
 
     def take(self, count: float = 1.0) -> bool:
         """Take `count` tokens; the level may go below zero, and False says that it did."""
-        now = self._clock()
-        self.tokens = min(self._burst, self.tokens + (now - self._at) * self._rate) - count
-        self._at = now
+        self._refill()
+        self.tokens -= count
         return self.tokens >= 0.0
 
     def seconds_until_positive(self) -> float:
-        return max(0.0, -self.tokens) / self._rate
+        """Return how long no token is left; infinite where none come back."""
+        self._refill()
+        if self.tokens >= 0.0:
+            return 0.0
+        return -self.tokens / self._rate if self._rate else math.inf
+
+    def _refill(self) -> None:
+        now = self._clock()
+        self.tokens = min(self._burst, self.tokens + (now - self._at) * self._rate)
+        self._at = now
 
 
 class PingStrikes:

@@ -15,6 +15,10 @@ Message = tuple[bool, bytes]
 """Whether it is compressed, and its bytes."""
 
 
+_UNREAD_BYTES = 96
+"""What a message that waits costs beside its bytes: without them 1 MiB of empty messages would hold 18 MiB."""
+
+
 def _is_one_message(payload: bytes, length: int) -> bool:
     return length >= MESSAGE_PREFIX and not payload[0] and unpack_u32(payload, 1)[0] == length - MESSAGE_PREFIX
 
@@ -32,7 +36,7 @@ class Inbox:
     """
 
     __slots__ = (
-        *("_connection", "_held", "_need", "_partial", "_stream_id", "_unwidened", "_waiter"),
+        *("_connection", "_held", "_is_cut_off", "_need", "_partial", "_stream_id", "_unwidened", "_waiter", "_whole"),
         *("ended", "limits", "messages", "window"),
     )
 
@@ -42,17 +46,19 @@ class Inbox:
         self.limits = limits
         self._partial = bytearray()
         self._need = MESSAGE_PREFIX
+        self._whole = MESSAGE_PREFIX + limits.message_bytes
         self._held = 0
         self._unwidened = 0
         self._waiter: asyncio.Future[None] | None = None
         self.messages: deque[Message] = deque()
         self.ended = False
+        self._is_cut_off = False
         self.window = limits.stream_window_bytes
 
     @property
     def is_incomplete(self) -> bool:
         """Whether a message has begun and not ended."""
-        return bool(self._partial)
+        return self._is_cut_off or bool(self._partial)
 
     def feed(self, payload: bytes, padding: int = 0) -> bool:
         """Take the data of a DATA frame; False when the peer has sent more than its window allows.
@@ -71,8 +77,8 @@ class Inbox:
         self._held += length
         self._connection.held_bytes += length
         partial = self._partial
-        if not partial and _is_one_message(payload, length):  # the usual case
-            self.messages.append((False, payload[MESSAGE_PREFIX:]))
+        if not partial and length <= self._whole and _is_one_message(payload, length):  # the usual case
+            self._add((False, payload[MESSAGE_PREFIX:]))
             self._wake()
             return True
         partial += payload
@@ -81,12 +87,17 @@ class Inbox:
                 self._begin(partial)
                 if len(partial) < self._need:
                     break
-            self.messages.append((bool(partial[0]), bytes(memoryview(partial)[MESSAGE_PREFIX : self._need])))
+            self._add((bool(partial[0]), bytes(memoryview(partial)[MESSAGE_PREFIX : self._need])))
             del partial[: self._need]
             self._need = MESSAGE_PREFIX
         if self.messages:
             self._wake()
         return True
+
+    def _add(self, message: Message) -> None:
+        self.messages.append(message)
+        self._held += _UNREAD_BYTES
+        self._connection.held_bytes += _UNREAD_BYTES
 
     def _begin(self, partial: bytearray) -> None:
         (length,) = unpack_u32(partial, 1)
@@ -100,15 +111,19 @@ class Inbox:
             self._widen(lacking)
 
     def end(self) -> None:
-        """Note that nothing more will come."""
+        """Note that nothing more will come; of a message that is not whole nothing is kept."""
         self.ended = True
+        if self._partial:
+            self._is_cut_off = True
+            self._release(len(self._partial))
+            self._partial.clear()
         self._wake()
 
     def pop(self) -> Message:
         """Take the first message, which must be there, and let the peer send as much again."""
         message = self.messages.popleft()
         size = len(message[1]) + MESSAGE_PREFIX
-        self._release(size)
+        self._release(size + _UNREAD_BYTES)
         if not self.ended:
             self._unwidened += size
             lacking = min(self._unwidened, self.limits.stream_window_bytes - self.window)

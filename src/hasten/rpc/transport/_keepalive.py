@@ -54,7 +54,7 @@ class Keepalive:
         if reads == self.reads:
             self._give_up()
         else:
-            self._listen(self.reads)
+            self.start()
 
     def close(self) -> None:
         """Listen no more."""

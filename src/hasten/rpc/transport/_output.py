@@ -7,6 +7,7 @@ messages 140k, 8 messages 140k, 4 messages 115k.
 """
 
 import asyncio
+import math
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 
@@ -47,7 +48,12 @@ class Output:
         self._most_writes = limits.flush_messages
         self._writes = 0
         self._joined: list[bytes | memoryview] = []
-        self._blocked: OrderedDict[Stream, None] = OrderedDict()  # first is next
+        # Streams with unsent data: those whose window takes some, or may, the first is next; and those whose window
+        # takes none, left alone until it is widened, or a peer would make us look at all of them with each frame.
+        self._ready: OrderedDict[Stream, None] = OrderedDict()
+        self._stuck: set[Stream] = set()
+        self._stuck_at: float = math.inf  # the least initial window at which one of them got stuck
+        self._highest_offset = 0  # no stream's window offset is higher
         self._write: Callable[[bytes], None] = _refuse
         self._is_closing: Callable[[], bool] = bool
 
@@ -115,25 +121,24 @@ class Output:
         """Send bytes as DATA frames, or keep them until the peer takes them."""
         if stream.unsent is None:
             stream.unsent = deque()
-            self._blocked[stream] = None
+            self._ready[stream] = None
         stream.unsent.append(memoryview(data))
         self.pump()
 
     def pump(self) -> None:
         """Send kept data as far as the windows and the socket allow, one frame a stream in turn."""
-        blocked = self._blocked
-        stuck = 0
-        while stuck < len(blocked) and self.window > 0 and not self.paused:
-            stream = next(iter(blocked))
+        ready = self._ready
+        while ready and self.window > 0 and not self.paused:
+            stream = next(iter(ready))
             assert stream.unsent is not None
             if not self._send_chunk(stream, stream.unsent):
-                stuck += 1
+                del ready[stream]
+                self._stuck.add(stream)
+                self._stuck_at = min(self._stuck_at, self.initial_window)
+            elif stream.unsent:
+                ready.move_to_end(stream)
             else:
-                stuck = 0
-            if stream.unsent:
-                blocked.move_to_end(stream)
-            else:
-                del blocked[stream]
+                del ready[stream]
                 self._finish(stream)
 
     def _send_chunk(self, stream: Stream, unsent: "deque[memoryview]") -> bool:
@@ -164,7 +169,8 @@ class Output:
     def drop(self, stream: Stream) -> None:
         """Forget what a stream still had to send."""
         if stream.unsent is not None:
-            del self._blocked[stream]
+            self._ready.pop(stream, None)
+            self._stuck.discard(stream)
             stream.unsent = None
             stream.tail = b""
             _release(stream)
@@ -185,7 +191,7 @@ class Output:
         self._granted += increment
         if self.window > LARGEST_WINDOW:
             return False
-        if self._blocked:
+        if self._ready:
             self.pump()
         return True
 
@@ -194,14 +200,23 @@ class Output:
         stream.window_offset += increment
         if self.initial_window + stream.window_offset > LARGEST_WINDOW:
             return False
-        if stream.unsent is not None:
+        self._highest_offset = max(self._highest_offset, stream.window_offset)
+        if stream in self._stuck:
+            self._stuck.discard(stream)
+            self._ready[stream] = None
             self.pump()
         return True
 
     def set_initial_window(self, size: int) -> bool:
         """Take SETTINGS_INITIAL_WINDOW_SIZE; windows may become negative, and False says that one overflows."""
         self.initial_window = size
-        return all(size + stream.window_offset <= LARGEST_WINDOW for stream in self._streams.values())
+        if size > self._stuck_at:
+            self._ready.update(dict.fromkeys(self._stuck))
+            self._stuck.clear()
+            self._stuck_at = math.inf
+        if size + self._highest_offset > LARGEST_WINDOW:  # of a stream that has ended, perhaps
+            self._highest_offset = max((stream.window_offset for stream in self._streams.values()), default=0)
+        return size + self._highest_offset <= LARGEST_WINDOW
 
     def pause(self) -> None:
         self.paused = True
@@ -218,7 +233,7 @@ class Output:
     @property
     def kept_bytes(self) -> int:
         """Bytes that wait for the peer's windows, for tests and `statistics()`."""
-        return sum(len(part) for stream in self._blocked for part in stream.unsent or ())
+        return sum(len(part) for stream in (*self._ready, *self._stuck) for part in stream.unsent or ())
 
 
 def _release(stream: Stream) -> None:

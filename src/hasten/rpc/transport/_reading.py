@@ -1,10 +1,14 @@
 """When a connection stops reading from its peer: the back-pressure of HTTP/2 itself."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from enum import IntFlag
 
 from hasten.rpc._limits import Limits
 from hasten.rpc.transport._guards import TokenBucket
+
+_LONGEST_REST = 1.0  # seconds until a connection is looked at again: it may have gone
 
 
 class Pause(IntFlag):
@@ -21,14 +25,16 @@ class Reading:
     the peer does not read: a flood then stops at the peer's own socket.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, limits: Limits) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, limits: Limits, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._pauses = Pause(0)
         self._most_replies = limits.control_frames
         self._replies = 0
         budget = limits.decoded_header_bytes_per_second
-        self._header_budget = TokenBucket(budget, budget)
+        self._header_budget = TokenBucket(budget, budget, clock)
 
     def connect(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -39,9 +45,17 @@ class Reading:
 
     def charge_headers(self, decoded_bytes: int) -> None:
         """Count header bytes that were dear to decode; the connection rests until they are paid for."""
-        if not self._header_budget.take(decoded_bytes):
+        if not self._header_budget.take(decoded_bytes) and not self._pauses & Pause.HEADERS:
             self._pause(Pause.HEADERS)
-            self._loop.call_later(self._header_budget.seconds_until_positive(), self._resume, Pause.HEADERS)
+            self._rest()
+
+    def _rest(self) -> None:
+        """Resume once the headers are paid, those too that stood in the same read behind the first too many."""
+        seconds = self._header_budget.seconds_until_positive()
+        if seconds == 0.0:
+            self._resume(Pause.HEADERS)
+        elif self._transport is not None and not self._transport.is_closing():
+            self._loop.call_later(min(seconds, _LONGEST_REST), self._rest)
 
     def charge_reply(self) -> None:
         """Count a reply that waits for the socket."""

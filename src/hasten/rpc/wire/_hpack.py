@@ -10,8 +10,10 @@ Until the peer has acknowledged our settings it may use a table of 4,096 bytes. 
 `01` literals or a size update only when the table's size is 0 already.
 """
 
+import math
+import re
 from collections.abc import Callable, Container
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from hpack import Decoder
 from hpack.exceptions import HPACKError, OversizedHeaderListError
@@ -23,7 +25,13 @@ from hasten.rpc.wire._frames import ConnectionViolation, ErrorCode
 
 Field = tuple[bytes, bytes]
 Fields = list[Field]
-Head = TypeVar("Head")
+
+
+class _Listed(Protocol):
+    size: int
+
+
+Head = TypeVar("Head", bound=_Listed)
 
 STATIC_TABLE: tuple[Field, ...] = ((b"", b""), *HeaderTable.STATIC_TABLE)
 _LAST_STATIC = 61
@@ -31,9 +39,24 @@ TABLE_SIZE_ZERO = b"\x20"
 """A dynamic table size update to 0, which must start our first block (RFC 7541 section 4.2)."""
 FIELD_OVERHEAD = 32
 """What each field counts beside its bytes towards the size of a header list (RFC 9113 section 6.5.2)."""
+_NAME_BYTES = bytes(range(0x21, 0x7F)).translate(None, bytes(range(ord("A"), ord("Z") + 1)) + b":")
+_find_forbidden = re.compile(rb"[\0\r\n]").search
+
+LONGEST_PLAIN = 0x7E
+"""Longest name whose length is one byte, of which the rest of a block is read without decoding it."""
 
 _MOST_PREFIX_LENGTHS = 16
 _MOST_PREFIXES = 256
+
+
+def is_name(name: bytes) -> bool:
+    """Whether a regular field may have this name (RFC 9113 section 8.2.1)."""
+    return bool(name) and not name.translate(None, _NAME_BYTES)
+
+
+def are_values(fields: Fields) -> bool:
+    """Whether no value has a NUL or a line break, which others take for the end of it (RFC 9113 section 8.2.1)."""
+    return _find_forbidden(b" ".join([value for _, value in fields])) is None
 
 
 def encode_string(value: bytes) -> bytes:
@@ -79,15 +102,19 @@ def decode_integer(block: bytes, position: int, mask: int) -> tuple[int, int]:
     raise ValueError("integer too long")
 
 
-def parse_stateless(block: bytes, position: int, starts: list[int] | None = None) -> tuple[Fields, int] | None:
+def parse_stateless(
+    block: bytes, position: int, starts: list[int] | None = None, most: float = math.inf
+) -> tuple[Fields, int] | None:
     """Return the fields of a block from `position` on, and how many bytes were Huffman coded.
 
     None when the block needs the dynamic table. A plain field takes 0.3 µs.
 
     Args:
       starts: Where each field starts is appended here.
+      most: Fields, of which one in each byte can be said.
 
     Raises:
+      OversizedHeaderListError: there are more.
       IndexError, ValueError: the block is malformed.
       HPACKError: a Huffman string is malformed.
     """
@@ -112,6 +139,8 @@ def parse_stateless(block: bytes, position: int, starts: list[int] | None = None
         field, position, coded = parsed
         fields.append(field)
         huffman_bytes += coded
+        if len(fields) > most:
+            raise OversizedHeaderListError(f"more than {most} fields")
     if position != end:
         raise IndexError("the last field ends early")
     return fields, huffman_bytes
@@ -171,7 +200,7 @@ class HeaderBlocks(Generic[Head]):
       blank: The head of no fields.
       extend: Returns a new head, that of a prefix with the fields behind it.
       fixed: Names of the fields that are the same in all calls of a method.
-      plain: Names of fields that a head only keeps, as a user's metadata.
+      plain: Names of fields that a head only keeps, as a user's metadata; none is longer than `LONGEST_PLAIN`.
     """
 
     def __init__(
@@ -189,7 +218,10 @@ class HeaderBlocks(Generic[Head]):
         self._fixed = fixed
         self._plain = plain
         self._entries = limits.header_cache_entries
+        self._prefix_entries = min(_MOST_PREFIXES, limits.header_cache_entries)
         self._block_bytes = limits.header_cache_block_bytes
+        self._most_bytes = limits.header_list_hard_bytes
+        self._most_fields = limits.header_list_hard_bytes // FIELD_OVERHEAD
         self._prefixes: dict[int, dict[bytes, Head]] = {}
         self._decoder = Decoder(max_header_list_size=limits.header_list_hard_bytes)
         self._acknowledged = False
@@ -209,15 +241,21 @@ class HeaderBlocks(Generic[Head]):
         return None
 
     def _plain_size(self, block: bytes, position: int) -> int:
-        end, size, plain = len(block), 0, self._plain
+        start, end, size, plain = position, len(block), 0, self._plain
+        zeros = 0
         try:
             while position < end:
                 value_at = position + block[position + 1] + 2
-                if block[position] & 0xBF or block[value_at] >= 0x7F or block[position + 2 : value_at] not in plain:
+                length = block[value_at]
+                if block[position] & 0xBF or length >= 0x7F or block[position + 2 : value_at] not in plain:
                     return -1
-                size += value_at - position - 2 + block[value_at] + FIELD_OVERHEAD
-                position = value_at + block[value_at] + 1
+                zeros += (not block[position]) + (not length)
+                size += value_at - position - 2 + length + FIELD_OVERHEAD
+                position = value_at + length + 1
         except IndexError:
+            return -1
+        # What no value may hold (RFC 9113 section 8.2.1), or a length of 10 or 13: `decode` looks closer.
+        if block.count(0, start) > zeros or block.find(b"\n", start) >= 0 or block.find(b"\r", start) >= 0:
             return -1
         return size if position == end else -1
 
@@ -236,17 +274,25 @@ class HeaderBlocks(Generic[Head]):
           ConnectionViolation: COMPRESSION_ERROR, the block is malformed; ENHANCE_YOUR_CALM, its list is too large.
         """
         try:
-            if not self._stateless:
-                return self._decode_stateful(block)
-            for length, prefixes in self._prefixes.items():
-                head = prefixes.get(block[:length])
-                if head is not None:
-                    return self._decode_rest(head, block, length)
-            return self._decode_stateless(block)
+            if len(block) > self._most_bytes:  # before anything is spent on it
+                raise OversizedHeaderListError("more bytes than its list may have")
+            head = self._decode(block)
+            if head.size > self._most_bytes:
+                raise OversizedHeaderListError("more bytes than allowed")
         except OversizedHeaderListError as error:
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "header list too large") from error
         except (HPACKError, IndexError, ValueError) as error:
             raise ConnectionViolation(ErrorCode.COMPRESSION_ERROR, f"header block: {error}") from error
+        return head
+
+    def _decode(self, block: bytes) -> Head:
+        if not self._stateless:
+            return self._decode_stateful(block)
+        for length, prefixes in self._prefixes.items():
+            head = prefixes.get(block[:length])
+            if head is not None:
+                return self._decode_rest(head, block, length)
+        return self._decode_stateless(block)
 
     def _decode_stateful(self, block: bytes) -> Head:
         if self._acknowledged:
@@ -263,7 +309,7 @@ class HeaderBlocks(Generic[Head]):
         return fields
 
     def _decode_rest(self, head: Head, block: bytes, start: int) -> Head:
-        parsed = parse_stateless(block, start)
+        parsed = parse_stateless(block, start, most=self._most_fields)
         if parsed is None:
             return self._extend(self._blank, self._through_decoder(block))
         fields, coded = parsed
@@ -272,7 +318,7 @@ class HeaderBlocks(Generic[Head]):
 
     def _decode_stateless(self, block: bytes) -> Head:
         starts: list[int] = []
-        parsed = parse_stateless(block, 1 if block[:1] == TABLE_SIZE_ZERO else 0, starts)
+        parsed = parse_stateless(block, 1 if block[:1] == TABLE_SIZE_ZERO else 0, starts, self._most_fields)
         if parsed is None:
             return self._extend(self._blank, self._through_decoder(block))
         fields, coded = parsed
@@ -298,6 +344,6 @@ class HeaderBlocks(Generic[Head]):
             if len(self._prefixes) >= _MOST_PREFIX_LENGTHS:
                 self._prefixes.clear()
             prefixes = self._prefixes[len(prefix)] = {}
-        if len(prefixes) >= _MOST_PREFIXES:
+        if len(prefixes) >= self._prefix_entries:
             prefixes.clear()
         prefixes[prefix] = head

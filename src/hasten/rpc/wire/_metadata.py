@@ -105,6 +105,15 @@ def decode_metadata(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, s
     return tuple(pairs)
 
 
+def is_base64(value: bytes) -> bool:
+    """Whether the value of a `-bin` field, or each of those that commas join, can be decoded."""
+    try:
+        decode_metadata(((b"-bin", value),))
+    except ValueError:
+        return False
+    return True
+
+
 def percent_encode(message: str) -> bytes:
     """Return grpc-message for a status' details: UTF-8, everything but printable ASCII and `%` itself escaped.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from hasten.rpc._limits import Limits
 from hasten.rpc.wire._compression import ENCODINGS
-from hasten.rpc.wire._hpack import FIELD_OVERHEAD, Fields
+from hasten.rpc.wire._hpack import FIELD_OVERHEAD, LONGEST_PLAIN, Fields, are_values, is_name
 from hasten.rpc.wire._timeout import decode_timeout
 
 FIXED = frozenset(
@@ -20,7 +20,7 @@ _MOST_PLAIN = 256
 _GRPC_TYPES = ("application/grpc+", "application/grpc;")
 _CONNECTION_SPECIFIC = frozenset((b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"))
 _PSEUDO = {b":method": "http_method", b":scheme": "scheme", b":path": "path", b":authority": "authority"}
-_NAME_BYTES = bytes(range(0x21, 0x7F)).translate(None, bytes(range(ord("A"), ord("Z") + 1)) + b":")
+_MOST_LENGTH_DIGITS = 18
 
 
 class RequestHead:
@@ -86,6 +86,17 @@ class RequestHead:
         return bool(self.path or self.scheme or self.http_method or self.authority)
 
     @property
+    def may_run(self) -> bool:
+        """Whether a gRPC request asks for a method that there is, in an encoding that we know."""
+        return (
+            self.http_method == "POST"
+            and not self.is_incomplete
+            and self.is_grpc
+            and self.encoding in ENCODINGS
+            and self.method is not None
+        )
+
+    @property
     def is_incomplete(self) -> bool:
         """Whether a pseudo-header field that every request has is missing (RFC 9113 section 8.3.1)."""
         return not (self.path and self.scheme and self.http_method)
@@ -109,33 +120,35 @@ class RequestHeads:
 
     def extend(self, head: RequestHead, fields: Fields) -> RequestHead:
         """Return the head of a block that starts as `head` does and goes on with `fields`."""
-        was_ready = head.is_ready
+        is_ready = head.is_ready
         head = head.copy()
+        head.is_ready = is_ready
         size = head.size
+        previous = b"regular" if size else b":"
         for name, value in fields:
             size += len(name) + len(value) + FIELD_OVERHEAD
             if name == b"grpc-timeout":
                 self._take_timeout(head, value)
             elif name[:1] == b":":
                 self._take_pseudo(head, name, value)
+                if previous[:1] != b":":
+                    head.malformed = f"{name!r} after other fields"
             elif name in self.plain:
                 head.fields.append((name, value))
             else:
                 _take_field(head, name, value)
                 self._note_plain(head, name)
+            previous = name
         head.size = size
-        if not head.malformed and size <= self._most_bytes:
-            head.is_ready = was_ready or (
-                head.http_method == "POST"
-                and not head.is_incomplete
-                and head.is_grpc
-                and head.encoding in ENCODINGS
-                and head.method is not None
-            )
+        if not are_values(fields):
+            head.malformed = "field value with a NUL or a line break"
+        head.is_ready = not head.malformed and size <= self._most_bytes and (head.is_ready or head.may_run)
         return head
 
     def _note_plain(self, head: RequestHead, name: bytes) -> None:
-        if not head.malformed and head.fields and head.fields[-1][0] == name and len(self.plain) < _MOST_PLAIN:
+        if head.malformed or len(name) > LONGEST_PLAIN or len(self.plain) >= _MOST_PLAIN:
+            return
+        if head.fields and head.fields[-1][0] == name:
             self.plain.add(name)
 
     def _take_pseudo(self, head: RequestHead, name: bytes, value: bytes) -> None:
@@ -143,8 +156,6 @@ class RequestHeads:
         text = value.decode("latin-1")
         if attribute is None:
             head.malformed = f"unknown pseudo-header field {name!r}"
-        elif head.fields or head.content_type:
-            head.malformed = f"{name!r} after other fields"
         elif getattr(head, attribute):
             head.malformed = f"{name!r} twice"
         else:
@@ -163,8 +174,10 @@ def _take_field(head: RequestHead, name: bytes, value: bytes) -> None:
     text = value.decode("latin-1")
     if name == b"content-type":
         head.content_type = text
+        head.is_ready = False  # what was found of an earlier one no longer holds
     elif name == b"grpc-encoding":
         head.encoding = text
+        head.is_ready = False
     elif name == b"grpc-accept-encoding":
         head.accept_encoding = text
     elif name == b"te":
@@ -172,9 +185,12 @@ def _take_field(head: RequestHead, name: bytes, value: bytes) -> None:
             head.malformed = "te other than trailers"
     elif name in _CONNECTION_SPECIFIC:
         head.malformed = f"connection-specific field {name!r}"
-    elif name.translate(None, _NAME_BYTES) or not name:
+    elif not is_name(name):
         head.malformed = f"field name {name!r}"
     elif name == b"content-length":
-        head.content_length = int(text) if text.isdigit() else -1
+        if value.isdigit() and len(value) <= _MOST_LENGTH_DIGITS:
+            head.content_length = int(value)
+        else:
+            head.malformed = f"content-length {text[:20]!r}"
     elif name not in (b"accept-encoding", b"host"):
         head.fields.append((name, value))

@@ -1,10 +1,15 @@
 """What a client makes of a response's header blocks (gRPC over HTTP/2, Response-Headers and Trailers)."""
 
+from hasten.rpc._limits import Limits
 from hasten.rpc.wire._compression import ENCODINGS
-from hasten.rpc.wire._hpack import FIELD_OVERHEAD, Fields
+from hasten.rpc.wire._hpack import FIELD_OVERHEAD, Fields, are_values, is_name
+from hasten.rpc.wire._metadata import is_base64, percent_encode
 
 FIXED = frozenset((b":status", b"content-type", b"grpc-encoding", b"grpc-accept-encoding", b"grpc-status", b"server"))
 """Fields that are the same in all answers of a server, as a rule."""
+_RESOURCE_EXHAUSTED = 8
+_INTERNAL = 13
+_MOST_DIGITS = 10
 _NOT_METADATA = FIXED | {b"accept-encoding", b"content-length", b"trailer"}
 
 
@@ -13,7 +18,8 @@ class ResponseHead:
 
     Attributes:
       http_status: 0 in trailers.
-      grpc_status: -1 without; a value that is no number is 2 (UNKNOWN).
+      grpc_status: -1 without; 13 (INTERNAL), with a message that says why, when the list is malformed; 8
+        (RESOURCE_EXHAUSTED) when it is too large.
       grpc_message: Percent-encoded, as it came.
       content_type: Empty without.
       encoding: Of the messages.
@@ -59,7 +65,9 @@ def extend(head: ResponseHead, fields: Fields) -> ResponseHead:
     for name, value in fields:
         head.size += len(name) + len(value) + FIELD_OVERHEAD
         if name == b"grpc-status":
-            head.grpc_status = int(value) if value.isdigit() else 2
+            head.grpc_status = int(value) if value.isdigit() and len(value) <= _MOST_DIGITS else -1
+            if head.grpc_status < 0:
+                head.malformed = "Error parsing 'grpc-status' metadata"
         elif name == b"grpc-message":
             head.grpc_message = value
         elif name == b":status":
@@ -68,10 +76,17 @@ def extend(head: ResponseHead, fields: Fields) -> ResponseHead:
             head.content_type = value.decode("latin-1")
         elif name == b"grpc-encoding":
             head.encoding = value.decode("latin-1")
-        elif name[:1] == b":" or not name or name != name.lower():
+        elif not is_name(name):
             head.malformed = f"field name {name!r}"
         elif name not in _NOT_METADATA:
-            head.fields.append((name, value))
+            if name.endswith(b"-bin") and not is_base64(value):
+                head.malformed = f"Error parsing {name.decode('latin-1')!r} metadata: illegal base64 encoding"
+            else:
+                head.fields.append((name, value))
+    if not are_values(fields):
+        head.malformed = "field value with a NUL or a line break"
+    if head.malformed:
+        head.grpc_status, head.grpc_message = _INTERNAL, percent_encode(head.malformed)
     head.is_ready = (
         head.http_status == 200
         and not head.malformed
@@ -79,3 +94,24 @@ def extend(head: ResponseHead, fields: Fields) -> ResponseHead:
         and head.encoding in ENCODINGS
     )
     return head
+
+
+class ResponseHeads:
+    """Makes response heads for one connection.
+
+    Args:
+      limits: For `header_list_bytes`.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._most_bytes = limits.header_list_bytes
+
+    def extend(self, head: ResponseHead, fields: Fields) -> ResponseHead:
+        """Return what `extend` does, of which nothing is kept but a status when the list is too large."""
+        head = extend(head, fields)
+        if head.size > self._most_bytes:
+            head.is_ready = False
+            head.fields = []
+            head.grpc_status = _RESOURCE_EXHAUSTED
+            head.grpc_message = b"received metadata size exceeds soft limit"
+        return head

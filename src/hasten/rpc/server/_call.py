@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
-from grpc.aio import AbortError, Metadata, UsageError
+from grpc.aio import AbortError, UsageError
 
 from hasten._core.signals import CallFinished, CallStarted
 from hasten.rpc._auth_context import peer_identity_key
@@ -190,7 +190,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         except MessageError as error:
             self.end(CODE_BY_STATUS[error.code], str(error).replace("Received", "Sent"))
             return
-        self.end(self._code, self._details)
+        self.end_as_set()
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         self._require_open()
@@ -230,6 +230,10 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._initial_sent = True
         self._send_last(block + trailing)
 
+    def end_as_set(self) -> None:
+        """Send the status that the handler has set, OK without."""
+        self.end(self._code, self._details)
+
     def refuse_http(self, status: int, reason: str) -> None:
         """Answer what is no gRPC request with an HTTP status and a line of text (gRPC over HTTP/2, Content-Type)."""
         if self.ended:
@@ -262,6 +266,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self.connection.streams.pop(self.stream_id, None)
         if self.inbox is not None:
             self.inbox.discard()
+        self.refusal = None  # it holds the call
         self._finish()
 
     def _finish(self) -> None:
@@ -308,6 +313,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._cancelled = True
         if not self.ended:
             self._code = code
+        self.refusal = None
         self._finish()
         self._interrupt()
 
@@ -354,7 +360,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._plain = False
 
     def invocation_metadata(self) -> Any:
-        return Metadata(*decode_metadata(self.fields))
+        return decode_metadata(self.fields)
 
     def set_code(self, code: Any) -> None:
         self._code = CODE_BY_STATUS[code] if isinstance(code, grpc.StatusCode) else int(code)
@@ -394,8 +400,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         return self._trailing_metadata
 
     def code(self) -> Any:
-        """Return the status code's number, as grpc.aio does."""
-        return self._code
+        """Return the status code's number, None while none was set, as grpc.aio does."""
+        return self._code or None
 
     def details(self) -> str:
         return self._details

@@ -99,13 +99,12 @@ class ServerConnection(Connection[ServerCall]):
       compression: What responses are compressed with if the client can read it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, service: Service, *, secure: bool) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, service: Service) -> None:
         super().__init__(loop, service.limits)
         self._awaits_preface = PREFACE
         self._service = service
         heads = RequestHeads(service.resolve, service.limits)
         self._blocks = HeaderBlocks(service.limits, RequestHead(), heads.extend, FIXED, heads.plain)
-        self._secure = secure
         self._takes_up_to = LARGEST_STREAM_ID
         self._lingering: set[ServerCall] = set()
         self._draining: asyncio.TimerHandle | None = None
@@ -125,7 +124,7 @@ class ServerConnection(Connection[ServerCall]):
         limits = self.limits
         self.await_settings(limits.preface_seconds)
         self.peer = peer_name(transport)
-        self.auth_context = auth_context(transport.get_extra_info("ssl_object")) if self._secure else {}
+        self.auth_context = auth_context(transport.get_extra_info("ssl_object"))
         if limits.connection_age_seconds:
             seconds = limits.connection_age_seconds * random.uniform(0.9, 1.1)
             self._age = self.loop.call_later(seconds, self._retire)

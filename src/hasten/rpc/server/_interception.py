@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import grpc
-from grpc.aio import Metadata, ServerInterceptor
+from grpc.aio import ServerInterceptor
 
 from hasten._core.ambient import AMBIENT
 from hasten.rpc.server._call import ServerCall
@@ -55,7 +55,7 @@ def intercepted(continuation: Continuation, prepare: "Callable[[str, Handler], M
         AMBIENT.set(call)  # before the interceptors, which may set context variables of their own
         path = call.head.path
         try:
-            details = CallDetails(path, Metadata(*decode_metadata(call.fields)))
+            details = CallDetails(path, decode_metadata(call.fields))
             handler = await continuation(details)  # type: ignore[arg-type]
         except BaseException as error:
             end_with(call, error)

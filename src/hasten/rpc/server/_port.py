@@ -3,9 +3,9 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
 
 import grpc
 
@@ -13,13 +13,6 @@ from hasten.rpc._credentials import context_for_server
 
 Credentials = grpc.ServerCredentials | ssl.SSLContext
 _BACKLOG = 1024
-
-
-class MakeConnection(Protocol):
-    """Makes the protocol of an accepted connection."""
-
-    def __call__(self, *, secure: bool) -> asyncio.Protocol:
-        """Return a new protocol."""
 
 
 class Port:
@@ -41,16 +34,17 @@ class Port:
         self.number: int = 1 if self.path is not None else self._socket.getsockname()[1]
         self._server: asyncio.Server | None = None
 
-    async def listen(self, loop: asyncio.AbstractEventLoop, make: MakeConnection, handshake_seconds: float) -> None:
+    async def listen(
+        self, loop: asyncio.AbstractEventLoop, make: Callable[[], asyncio.Protocol], handshake_seconds: float
+    ) -> None:
         """Accept connections, each of which has so long for TLS."""
-        secure = self._tls is not None
         create = loop.create_server if self.path is None else loop.create_unix_server
         self._server = await create(
-            lambda: make(secure=secure),
+            make,
             sock=self._socket,
             backlog=_BACKLOG,
             ssl=self._tls,
-            ssl_handshake_timeout=handshake_seconds if secure else None,
+            ssl_handshake_timeout=handshake_seconds if self._tls is not None else None,
         )
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ async def _respond_with(call: ServerCall, responses: Any) -> None:
             raise
     else:
         await responses
-    call.end(call.code(), call.details())
+    call.end_as_set()
 
 
 async def requests_of(call: ServerCall) -> AsyncIterator[Any]:

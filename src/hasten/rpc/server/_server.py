@@ -120,9 +120,9 @@ class Server(grpc.aio.Server):
         for port in self._ports:
             await port.listen(self._loop, self._connection, self.limits.preface_seconds)
 
-    def _connection(self, *, secure: bool) -> ServerConnection:
+    def _connection(self) -> ServerConnection:
         assert self._loop is not None
-        return ServerConnection(self._loop, self, secure=secure)
+        return ServerConnection(self._loop, self)
 
     async def stop(self, grace: float | None) -> None:
         """Accept nothing new, let open calls finish, then close.

@@ -137,7 +137,7 @@ class ThreadContext(grpc.ServicerContext):
         if payload is not None:
             self._call.respond(payload)
         else:
-            self._call.end(self._call.code(), self._call.details())
+            self._call.end_as_set()
 
     # ---- grpc.ServicerContext
 

@@ -7,6 +7,7 @@ TypeError for a wrong type, `grpc.aio.InternalError` for characters that have no
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import grpc.aio
@@ -89,19 +90,26 @@ def decode_value(key: bytes, value: bytes) -> str | bytes:
     return _from_text(value)
 
 
-def decode_metadata(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str | bytes], ...]:
+class Metadatum(NamedTuple):
+    """One pair of metadata, as grpc.aio's servers give it."""
+
+    key: str
+    value: str | bytes
+
+
+def decode_metadata(fields: Iterable[tuple[bytes, bytes]]) -> tuple[Metadatum, ...]:
     """Return header fields as pairs of metadata, in order; `-bin` values joined by commas become pairs of their own.
 
     Raises:
       ValueError: as `decode_value`.
     """
-    pairs: list[tuple[str, str | bytes]] = []
+    pairs: list[Metadatum] = []
     for key, value in fields:
         name = key.decode("latin-1")
         if b"," in value and key.endswith(b"-bin"):
-            pairs.extend((name, _from_base64(key, part.strip(b" "))) for part in value.split(b","))
+            pairs.extend(Metadatum(name, _from_base64(key, part.strip(b" "))) for part in value.split(b","))
         else:
-            pairs.append((name, decode_value(key, value)))
+            pairs.append(Metadatum(name, decode_value(key, value)))
     return tuple(pairs)
 
 

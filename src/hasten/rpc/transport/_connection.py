@@ -16,6 +16,7 @@ from hasten.rpc.transport._deadlines import Deadlines
 from hasten.rpc.transport._guards import PingStrikes, TokenBucket
 from hasten.rpc.transport._keepalive import Keepalive
 from hasten.rpc.transport._output import Output
+from hasten.rpc.transport._parted_block import PartedBlock
 from hasten.rpc.transport._reading import Reading
 from hasten.rpc.transport._stream import Stream
 from hasten.rpc.wire._frames import (
@@ -107,10 +108,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self._partial_needs = 0
         self._expected: int | None = SETTINGS  # the only kind of frame that may come next
         self._frame_bytes = DEFAULT_FRAME_SIZE if limits.frame_bytes < DEFAULT_FRAME_SIZE else limits.frame_bytes
-        self._block = bytearray()
-        self._block_stream = 0
-        self._block_ends_stream = False
-        self._block_frames = 0
+        self._block = PartedBlock(limits)
         self._unwidened = 0
         self._widen_at = limits.connection_window_bytes // 2
         self._window = limits.connection_window_bytes
@@ -318,32 +316,17 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         # RFC 9113 section 4.1: frames of unknown types are ignored
 
     def _begin_block(self, stream_id: int, part: bytes, flags: int) -> None:
-        if not stream_id:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "HEADERS on stream 0")
-        self._block = bytearray(part)
-        self._block_stream = stream_id
-        self._block_ends_stream = flags & END_STREAM != 0
-        self._block_frames = 0
+        self._block.begin(stream_id, part, ends_stream=flags & END_STREAM != 0)
         self._expected = CONTINUATION
-        self._check_block()
 
     def _on_continuation(self, flags: int, stream_id: int, part: bytes) -> None:
-        if self._expected != CONTINUATION or stream_id != self._block_stream:
+        block = self._block
+        if self._expected != CONTINUATION or stream_id != block.stream_id:
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "CONTINUATION out of place")
-        self._block_frames += 1
-        if self._block_frames > self.limits.continuation_frames:
-            raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too many CONTINUATION frames")
-        self._block += part
-        self._check_block()
+        block.add(part)
         if flags & END_HEADERS:
             self._expected = None
-            block = bytes(self._block)
-            self._block.clear()
-            self.on_headers(stream_id, block, ends_stream=self._block_ends_stream)
-
-    def _check_block(self) -> None:
-        if len(self._block) > self.limits.header_list_hard_bytes:
-            raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "header block too large")
+            self.on_headers(stream_id, block.take(), ends_stream=block.ends_stream)
 
     def _on_window_update(self, stream_id: int, payload: bytes) -> None:
         increment = window_increment(payload)

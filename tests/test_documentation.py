@@ -1,6 +1,7 @@
 """What the documentation shows is so: code runs, commands and options exist, links lead somewhere."""
 
 import ast
+import dataclasses
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 from hasten.cli import app
 from hasten.load import Plan
+from hasten.rpc import Limits
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -87,6 +89,14 @@ def test_command_reference_is_complete() -> None:
             if parameter.param_type_name == "option" and parameter.name != "help":
                 missing = [word for word in (*parameter.opts, parameter.envvar) if f"`{word}" not in section]
                 assert not missing, f"{verb}: {missing}"
+
+
+def test_every_limit_of_rpc_is_documented() -> None:
+    """The reference of gRPC names every limit."""
+    page = ROOT.joinpath("docs/reference/rpc.md").read_text()
+    rows = {row.split("|")[1] for row in page.splitlines() if row.startswith("| `")}
+    named = {name.strip(" `") for cell in rows for name in cell.split(",")}
+    assert {field.name for field in dataclasses.fields(Limits)} <= named
 
 
 def test_promises_name_tests_that_exist() -> None:

@@ -39,7 +39,8 @@ class Limits:
         floor of 10 s instead of its 5 min, at which well-meant keepalives fail).
       control_frames: Replies (SETTINGS and PING acknowledgements, RST_STREAM) that may wait for a peer who does not
         read, while `write_high_bytes` are waiting; then nothing more is read from it.
-      write_high_bytes: Bytes waiting to be sent at which writers wait and control replies stop.
+      write_high_bytes: Bytes waiting to be sent at which writers wait and control replies stop. 64 KiB would do, but
+        uvloop counts what it sends at the end of the pass, and 16 messages of 10 KB are more than that.
       message_bytes: Largest message received, before and after decompression (grpc's default).
       sent_message_bytes: Largest message sent; 0 is no bound (grpc's default).
       held_bytes: Bytes of messages received on one connection that are incomplete or unread; a stream that brings

@@ -192,5 +192,5 @@ def _take_field(head: RequestHead, name: bytes, value: bytes) -> None:
             head.content_length = int(value)
         else:
             head.malformed = f"content-length {text[:20]!r}"
-    elif name not in (b"accept-encoding", b"host"):
+    else:
         head.fields.append((name, value))

@@ -57,6 +57,8 @@ def guard() -> BlockBuster:
         function.can_block_predicate = _unless_ours(function.can_block_predicate)
     # A listener of the ledger, for measuring only: it writes into a large buffer.
     blockbuster.functions["io.BufferedWriter.write"].can_block_in("ledger/_recorder.py", "__call__")
+    # The file of a unix socket: once at a server's start, once at its end.
+    blockbuster.functions["os.unlink"].can_block_in("server/_port.py", {"close", "_remove_stale"})
     return blockbuster
 
 

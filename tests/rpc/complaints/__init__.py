@@ -1,0 +1,1 @@
+"""What users of grpc.aio have complained about, one test each; the number is the issue's in grpc/grpc."""

@@ -246,6 +246,11 @@ class ClientCall(Stream):
         return self._initial is not None
 
     @property
+    def all_received_bytes(self) -> int:
+        """Bytes of messages that the current attempt has received, read or not."""
+        return self.received_bytes
+
+    @property
     def trailing_fields(self) -> "Fields":
         return self._trailers.fields if self._trailers is not None else []
 

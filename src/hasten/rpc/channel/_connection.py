@@ -138,7 +138,7 @@ class ClientConnection(Connection[ClientCall]):
             call.send(self)
         if call.deadline < self.deadlines.next_sweep:
             self.deadlines.watch(call.deadline)
-        if stream_id >= self.limits.last_stream_id:
+        if stream_id + 2 > self.limits.last_stream_id:
             self.retire()
 
     def head_frames(self, stream_id: int, block: bytes) -> bytes:
@@ -266,6 +266,9 @@ class ClientConnection(Connection[ClientCall]):
         self._give_back()
 
     def fail(self, violation: ConnectionViolation) -> None:
+        if not self._ready:
+            reason = f"the server does not speak HTTP/2: {violation.reason}"
+            violation = ConnectionViolation(violation.code, reason)
         super().fail(violation)
         self._tell_closing()
 

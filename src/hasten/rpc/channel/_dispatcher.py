@@ -32,6 +32,8 @@ _RELEASE_SECONDS = 0.1
 """How often a channel that nobody holds looks whether its last calls have ended."""
 _NEXT_ADDRESS_SECONDS = 0.25
 """After so long without a connection the next address is tried beside (RFC 8305 section 5)."""
+_FAREWELL_SECONDS = 0.1
+"""What servers have to read our last words, and to answer TLS's close_notify, which grpc-core never does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,9 @@ class CallDispatcher:
         self._balancer = make_balancer(route.balancing, shuffle=route.shuffle)
         self._detector = OutlierDetector(route.detection, random.random) if route.detection else None
         backoff = Backoff(random.random, route.backoff)
-        self._resolver = Resolver(route.target, backoff, lookup=lookup, min_seconds=route.resolution_seconds)
+        self._resolver = Resolver(
+            route.target, backoff, lookup=lookup, clock=clock, min_seconds=route.resolution_seconds
+        )
         self._resolving: asyncio.Task[None] | None = None
         self._subchannels: dict[Address, Subchannel] = {}
         self._retired: set[Subchannel] = set()
@@ -177,7 +181,7 @@ class CallDispatcher:
 
     def _tell_finished(self, call: ClientCall, endpoint: Endpoint, code: grpc.StatusCode, now: float) -> None:
         peer, seconds = endpoint.address.label, now - call.started_at
-        sent, received = call.sent_bytes, call.received_bytes
+        sent, received = call.sent_bytes, call.all_received_bytes
         self._tell(CallFinished("client", call.method.path, peer, call.attempt, code.name, seconds, sent, received))
 
     def _tell(self, signal: CallSignal) -> None:
@@ -248,6 +252,7 @@ class CallDispatcher:
             *(address, self, self.loop, route.limits, route.encoder, backoff),
             tls=route.tls,
             server_name=route.server_name,
+            clock=self._clock,
         )
 
     def _retire(self, subchannel: Subchannel) -> None:
@@ -388,6 +393,9 @@ class CallDispatcher:
                 call.cancel()
             connection.close()
         if lost:
+            await asyncio.wait(lost, timeout=_FAREWELL_SECONDS)
+            for connection in connections:
+                connection.abort()
             await asyncio.wait(lost)
         self._deadlines.close()
         if self._ending is not None:

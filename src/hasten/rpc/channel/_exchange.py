@@ -64,6 +64,13 @@ class Exchange(ClientCall):
 
     # ---- requests
 
+    def dispatch(self) -> None:
+        size = len(self._sent[0]) if self._sent else 0
+        if self.largest_request and size > self.largest_request:
+            self.finish(grpc.StatusCode.RESOURCE_EXHAUSTED, too_large_to_send(size, self.largest_request), final=True)
+        else:
+            super().dispatch()
+
     def send(self, connection: "ClientConnection", table_update: bytes = b"") -> None:
         self.inbox = Inbox(connection, self.stream_id, connection.limits)
         timeout = connection.timeout_field(self.deadline) if self.deadline < math.inf else b""
@@ -209,8 +216,7 @@ class Exchange(ClientCall):
             self.cancel()
             raise
         except MessageError as error:
-            self.reset(ErrorCode.CANCEL)
-            self.finish(error.code, str(error), final=True)
+            self._overrule(error.code, str(error))
             message = None
         if message is not None:
             return self.method.deserialize(message)
@@ -249,9 +255,22 @@ class Exchange(ClientCall):
         response = await self.read()
         if response is EOF or await self.read() is not EOF:
             problem = "No response message" if response is EOF else "More than one response message"
-            self._code, self._details = grpc.StatusCode.UNIMPLEMENTED, problem
+            self._overrule(grpc.StatusCode.UNIMPLEMENTED, problem)
             raise self.error()
         return response
+
+    def _overrule(self, code: grpc.StatusCode, details: str) -> None:
+        """End the call with an error found while reading, whatever the status says that may have come already."""
+        self.reset(ErrorCode.CANCEL)
+        self.finish(code, details, final=True)
+        self._code, self._details = code, details
+        if self.inbox is not None:
+            self.inbox.discard()
+
+    @property
+    def all_received_bytes(self) -> int:
+        unread = self.inbox.messages if self.inbox is not None else ()
+        return self.received_bytes + sum(len(message) for _, message in unread)
 
     @property
     def has_unread(self) -> bool:

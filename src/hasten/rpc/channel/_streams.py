@@ -146,10 +146,12 @@ async def _send_all(exchange: Exchange, requests: AsyncIterable[Any] | Iterable[
     except asyncio.InvalidStateError:
         return  # the call is over: its status says why
     except asyncio.CancelledError:
-        exchange.cancel()
+        if exchange.outcome is None:
+            exchange.cancel()
         raise
     except Exception as error:
-        exchange.cancel()
+        if exchange.outcome is None:
+            exchange.cancel()
         asyncio.get_running_loop().call_exception_handler(
             {"message": f"hasten.rpc: the requests of {exchange.method.path} raised", "exception": error}
         )

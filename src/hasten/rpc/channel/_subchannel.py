@@ -166,6 +166,12 @@ class Subchannel(Endpoint):
         """Return all connections that stand, also those that only finish their calls."""
         return frozenset(self._open)
 
+    @property
+    def closed_early(self) -> str:
+        """What is said of a server that closes without a word; asyncio and grpc-core lose the alert that TLS has."""
+        hint = ", as servers do that want another client certificate" if self._tls is not None else ""
+        return f"connection closed before the server's settings came{hint}"
+
     def rest(self) -> None:
         """Be idle again: another address has been chosen. When the next attempt may begin stays as it is."""
         if self._task is not None:
@@ -202,8 +208,7 @@ class _Watcher:
 
     def connection_closing(self, connection: ClientConnection) -> None:
         if not self._ready.done():
-            reason = connection.goaway_reason or "connection closed before the server's settings came"
-            self._ready.set_exception(ConnectionError(reason))
+            self._ready.set_exception(ConnectionError(connection.goaway_reason or self._subchannel.closed_early))
         self._subchannel.lost(connection)
 
     def connection_gone(self, connection: ClientConnection) -> None:

@@ -400,8 +400,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         return self._trailing_metadata
 
     def code(self) -> Any:
-        """Return the status code's number, None while none was set, as grpc.aio does."""
-        return self._code or None
+        """Return the status code that was set, None before, as grpc.aio does."""
+        return STATUS_BY_CODE[self._code] if self._code else None
 
     def details(self) -> str:
         return self._details

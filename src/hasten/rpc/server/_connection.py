@@ -50,6 +50,7 @@ _CANCELLED = CODE_BY_STATUS[grpc.StatusCode.CANCELLED]
 _INTERNAL = CODE_BY_STATUS[grpc.StatusCode.INTERNAL]
 _RESOURCE_EXHAUSTED = CODE_BY_STATUS[grpc.StatusCode.RESOURCE_EXHAUSTED]
 _UNIMPLEMENTED = CODE_BY_STATUS[grpc.StatusCode.UNIMPLEMENTED]
+_LEAST_DUE_SECONDS = 0.01
 _PASSED_OVER_BYTES = 64 * KIB  # of a request that is refused
 _DRAIN_PING = b"hastenGA"
 _DRAIN_SECONDS = 1.0  # what the peer has to answer the PING between the two GOAWAYs
@@ -94,7 +95,7 @@ class ServerConnection(Connection[ServerCall]):
 
     Attributes:
       answers_at_once: A plain unary response may go out as one prebuilt write: the first block has told the peer that
-        our table is empty.
+        our table is empty, and no response is compressed or bounded.
       attentive: Somebody wants to know of each call: a hook, a bound on calls, or the drain.
       compression: What responses are compressed with if the client can read it.
     """
@@ -114,6 +115,9 @@ class ServerConnection(Connection[ServerCall]):
             service.limits.message_bytes, service.limits.stream_window_bytes - MESSAGE_PREFIX
         )
         self.answers_at_once = False
+        self._told_table_size = False
+        compresses = service.compression not in {None, grpc.Compression.NoCompression}
+        self._answers_plainly = not compresses and not service.limits.sent_message_bytes
         self.attentive = bool(service.hooks) or service.counts_calls
         self.compression = service.compression
         self.peer = "unknown"
@@ -150,6 +154,15 @@ class ServerConnection(Connection[ServerCall]):
 
     def was_opened(self, stream_id: int) -> bool:
         return 0 < stream_id <= self.last_peer_id or self._takes_up_to < stream_id
+
+    def is_due(self, stream: ServerCall) -> bool:
+        """Whether a call's deadline is as good as over: a client then resets its stream.
+
+        When a handler is stuck, all of its calls end so, which must not cost the connection. Deadlines below 10 ms
+        count like any reset, or they would be a way around the bucket.
+        """
+        timeout = stream.head.timeout
+        return _LEAST_DUE_SECONDS <= timeout and stream.deadline - time.monotonic() < timeout / 10
 
     # ---- requests
 
@@ -325,8 +338,9 @@ class ServerConnection(Connection[ServerCall]):
 
     def head_frames(self, stream_id: int, flags: int, block: bytes) -> bytes:
         """Return the frames of a header block; the first tells the peer that our table is empty."""
-        if not self.answers_at_once:
-            self.answers_at_once = True
+        if not self._told_table_size:
+            self._told_table_size = True
+            self.answers_at_once = self._answers_plainly
             block = TABLE_SIZE_ZERO + block
         return headers_frames(stream_id, flags, block, self.output.frame_size)
 

@@ -130,7 +130,7 @@ def end_with(call: ServerCall, error: BaseException) -> None:
     _logger.error(
         "Unexpected [%s] raised by servicer method [%s]", type(error).__name__, call.head.path, exc_info=error
     )
-    code = call.code() or CODE_BY_STATUS[grpc.StatusCode.UNKNOWN]
-    call.end(code, f"Unexpected {type(error)}: {error}")
+    code = call.code() or grpc.StatusCode.UNKNOWN
+    call.end(CODE_BY_STATUS[code], f"Unexpected {type(error)}: {error}")
     if not isinstance(error, Exception):
         raise error

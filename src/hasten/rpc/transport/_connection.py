@@ -351,11 +351,16 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def _on_rst_stream(self, stream_id: int, payload: bytes) -> None:
         code = reset_code(payload)
         self.check_was_opened(stream_id)
-        self.charge_reset()
         stream = self.streams.pop(stream_id, None)
         if stream is not None:
             self.abandon(stream)
             stream.on_reset(code)
+            if not self.is_due(stream):
+                self.charge_reset()
+
+    def is_due(self, stream: AnyStream) -> bool:
+        """Whether a peer that resets this stream only does what was to be expected."""
+        return False
 
     def charge_reset(self) -> None:
         """Count a stream that ended early at the peer's will (CVE-2023-44487), or by its fault (CVE-2025-8671)."""
@@ -365,6 +370,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
         data = ping_data(stream_id, payload)
         if flags & ACK:
+            self._keepalive.answered()
             self.on_ping_acknowledged(data)
         elif self._strikes.strike(self.output.sent_bytes):
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too_many_pings")

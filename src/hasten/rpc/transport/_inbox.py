@@ -90,6 +90,9 @@ class Inbox:
             self._add((bool(partial[0]), bytes(memoryview(partial)[MESSAGE_PREFIX : self._need])))
             del partial[: self._need]
             self._need = MESSAGE_PREFIX
+        lacking = self._need - len(partial) - self.window
+        if partial and lacking > 0:
+            self._widen(lacking)
         if self.messages:
             self._wake()
         return True
@@ -106,9 +109,6 @@ class Inbox:
         if partial[0] > 1:
             raise MalformedMessage(f"message prefix with reserved flags {partial[0]:#x}")
         self._need = MESSAGE_PREFIX + length
-        lacking = self._need - len(partial) - self.window
-        if lacking > 0:
-            self._widen(lacking)
 
     def end(self) -> None:
         """Note that nothing more will come; of a message that is not whole nothing is kept."""

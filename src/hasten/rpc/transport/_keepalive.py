@@ -37,9 +37,11 @@ class Keepalive:
         self._is_used = is_used
         self._give_up = give_up
         self._timer: asyncio.TimerHandle | None = None
+        self._awaits_answer = False
 
     def start(self) -> None:
         """Begin to listen, if `Limits.keepalive_seconds` says so."""
+        self._awaits_answer = False
         if self._seconds:
             self._timer = self._loop.call_later(self._seconds, self._listen, self.reads)
 
@@ -48,7 +50,14 @@ class Keepalive:
             self._timer = self._loop.call_later(self._seconds, self._listen, self.reads)
         else:
             self._send(_PING)
+            self._awaits_answer = True
             self._timer = self._loop.call_later(self._timeout, self._judge, self.reads)
+
+    def answered(self) -> None:
+        """Note that a PING was answered: from now on it is silent again."""
+        if self._awaits_answer:
+            self.close()
+            self.start()
 
     def _judge(self, reads: int) -> None:
         if reads == self.reads:

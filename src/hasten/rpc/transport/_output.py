@@ -68,7 +68,7 @@ class Output:
             self._writes += 1
             if self._writes >= self._most_writes:
                 self.flush()
-        elif len(self._streams) > 1:
+        elif len(self._streams) > 1 and self._most_writes > 1:
             self._joined += parts
             self._writes = 1
             self._loop.call_soon(self.flush)

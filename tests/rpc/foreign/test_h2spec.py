@@ -23,7 +23,7 @@ ALLOWED: dict[str, str] = {
     "generic/5 Sends a dynamic table size update": _NO_TABLE,
     "generic/5 Sends multiple dynamic table size update": _NO_TABLE,
     "http2/5.1.2 Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded": (
-        "requests that are no gRPC are answered within one pass of the loop: sent slowly, too few of them are open at once"
+        "requests that are no gRPC are answered in the next pass of the loop: sent slowly, too few are open at once"
     ),
 }
 

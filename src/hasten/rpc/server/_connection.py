@@ -162,7 +162,7 @@ class ServerConnection(Connection[ServerCall]):
         count like any reset, or they would be a way around the bucket.
         """
         timeout = stream.head.timeout
-        return _LEAST_DUE_SECONDS <= timeout and stream.deadline - time.monotonic() < timeout / 10
+        return timeout >= _LEAST_DUE_SECONDS and stream.deadline - time.monotonic() < timeout / 10
 
     # ---- requests
 

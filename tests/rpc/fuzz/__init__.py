@@ -1,0 +1,1 @@
+"""Hostile and broken sessions, straight into the protocols of both sides."""

@@ -98,6 +98,7 @@ def test_response_of_another_schema(get: MethodSchema) -> None:
         ({"discount": "much"}, "data.discount: "),
         ({"at": "noon"}, "data.at: failed to parse timestamp"),
         ({"extra": {"@type": "x/shop.Nothing"}}, "data.extra: can not find message descriptor by type_url: x/shop.No"),
+        ('{"colour": 1e999}', "data: a number is out of range"),
     ],
 )
 def test_wrong_request(get: MethodSchema, data: str | dict[str, Any], message: str) -> None:

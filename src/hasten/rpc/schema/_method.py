@@ -53,6 +53,8 @@ class MethodSchema:
             raise explain(error, where) from error
         except EncodeError as error:
             raise ConfigurationError(where, " ".join(str(error).split())) from error
+        except OverflowError as error:  # json reads 1e999 as infinity
+            raise ConfigurationError(where, "a number is out of range") from error
 
     def response_text(self, data: bytes) -> str:
         """Return one response as JSON text in one line, fields by their own names.

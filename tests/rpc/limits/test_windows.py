@@ -1,4 +1,4 @@
-"""Flow control: what the peer may send, and what it lets us send."""
+"""Flow control: what the peer may send."""
 
 import asyncio
 from typing import Any
@@ -25,15 +25,12 @@ from tests.rpc._peers import (
     RawPeer,
     RawServer,
     data,
-    failure,
     message,
     request,
     reset,
     response,
-    trailers,
-    window_update,
 )
-from tests.rpc.limits._serving import CHAT, POUR, READ, REPEAT, SAY, Serving, code_of, say, until
+from tests.rpc.limits._serving import CHAT, READ, SAY, Serving, code_of, say, until
 from tests.rpc.limits.conftest import Run
 
 A_PING = frame(PING, 0, 0, bytes(8))
@@ -192,130 +189,5 @@ def test_more_data_than_a_channels_connection_window(run: Run) -> None:
             await peer.send(response(1), frame(DATA, 0, 1, bytes(65_536)))
             assert (await peer.goaway()).code is ErrorCode.FLOW_CONTROL_ERROR
             assert (await call)[0] is grpc.StatusCode.UNAVAILABLE
-
-    run(scenario())
-
-
-OVERFLOWS = {
-    "connection": window_update(0, 2**31 - 1),
-    "settings": settings_frame({INITIAL_WINDOW_SIZE: 2**31}),
-    "settings of an open stream": window_update(1, 2**31 - 1 - 65_535) + settings_frame({INITIAL_WINDOW_SIZE: 65_536}),
-}
-
-
-@pytest.mark.parametrize("name", OVERFLOWS)
-def test_windows_of_ours_that_overflow(name: str, run: Run) -> None:
-    """A window above 2^31-1 ends the connection (RFC 9113 sections 6.9.1 and 6.9.2)."""
-
-    async def scenario() -> None:
-        async with Serving() as serving, RawClient(serving.port) as peer:
-            await peer.send(request(1, CHAT), OVERFLOWS[name])
-            assert (await peer.goaway()).code is ErrorCode.FLOW_CONTROL_ERROR
-
-    run(scenario())
-
-
-def test_a_window_that_becomes_negative(run: Run) -> None:
-    """After SETTINGS made a window negative nothing is sent until it is positive again (RFC 9113 section 6.9.2)."""
-
-    async def scenario() -> None:
-        async with (
-            Serving(ping_seconds=0.0) as serving,
-            RawClient(serving.port, {INITIAL_WINDOW_SIZE: 1000}) as peer,
-        ):
-            await peer.send(request(1, REPEAT), data(1, b"3000", END_STREAM))
-            assert len((await peer.until(DATA, 1)).payload) == 1000
-            await peer.send(settings_frame({INITIAL_WINDOW_SIZE: 0}), window_update(1, 1000), A_PING)
-            assert (await peer.until(PING)).flags
-            await peer.send(window_update(1, 7))
-            assert len((await peer.until(DATA, 1)).payload) == 7
-            await peer.send(settings_frame({INITIAL_WINDOW_SIZE: 5000}))
-            assert len((await peer.until(DATA, 1)).payload) == 1998
-            assert await peer.status(1) == "0"
-
-    run(scenario())
-
-
-def test_stopping_with_a_peer_that_takes_nothing(run: Run) -> None:
-    """A server stops although a client, whose window is closed, never takes its responses."""
-
-    async def scenario() -> None:
-        async with Serving() as serving, RawClient(serving.port, {INITIAL_WINDOW_SIZE: 0}) as peer:
-            await peer.send(request(1, SAY), data(1, b"kept", END_STREAM), request(3, POUR), data(3, b"", END_STREAM))
-            await until(lambda: serving.connection.output.kept_bytes > 10_000)
-            await serving.server.stop(None)
-            codes = {each.code for each in await peer.rest() if each.kind == RST_STREAM}
-            assert codes == {ErrorCode.CANCEL}
-
-    run(scenario())
-
-
-def test_stopping_after_a_goaway_of_the_peer(run: Run) -> None:
-    """A server stops although a client has said that it will go, and stays."""
-
-    async def scenario() -> None:
-        async with Serving() as serving, RawClient(serving.port) as peer:
-            await peer.send(frame(0x7, 0, 0, bytes(8)), request(1, CHAT), data(1, b"said"))
-            assert (await peer.until(DATA, 1)).payload == message(b"said")
-            await serving.server.stop(None)
-            assert await peer.status(1) == "1"
-            await peer.rest()
-
-    run(scenario())
-
-
-def test_a_deadline_with_a_peer_that_takes_nothing(run: Run) -> None:
-    """When the deadline of a call passes whose response waits for the client's window, nothing of it is kept."""
-
-    async def scenario() -> None:
-        async with Serving() as serving, RawClient(serving.port, {INITIAL_WINDOW_SIZE: 0}) as peer:
-            timeout = [("grpc-timeout", "20m")]
-            await peer.send(request(1, SAY, timeout), data(1, b"kept", END_STREAM))
-            await peer.send(request(3, POUR, timeout), data(3, b"", END_STREAM))
-            resets = [await peer.until(RST_STREAM) for _ in range(2)]
-            assert {(each.stream_id, each.code) for each in resets} == {(1, ErrorCode.CANCEL), (3, ErrorCode.CANCEL)}
-            assert not serving.connection.streams
-            assert serving.connection.output.kept_bytes == 0
-
-    run(scenario())
-
-
-@pytest.mark.parametrize("kind", ["unary", "stream"])
-def test_a_server_that_answers_before_it_takes_the_request(kind: str, run: Run) -> None:
-    """When a server ends a call whose request waits for its window, nothing of the request is kept, no writer waits."""
-
-    async def scenario() -> None:
-        async with RawServer() as server, hasten.rpc.Channel(server.address) as channel:
-            call: Any = channel.unary_unary(SAY)(b"large") if kind == "unary" else channel.stream_unary(SAY)()
-            writing = asyncio.ensure_future(call.write(b"large")) if kind == "stream" else None
-            peer = await server.accept({INITIAL_WINDOW_SIZE: 0})
-            await peer.until(HEADERS, 1)
-            (connection,) = channel.dispatcher(asyncio.get_running_loop()).connections()
-            await until(lambda: connection.output.kept_bytes)
-            await peer.send(failure(1, 7))
-            assert await call.code() is grpc.StatusCode.PERMISSION_DENIED
-            assert connection.output.kept_bytes == 0
-            if writing is not None:
-                await writing
-
-    run(scenario())
-
-
-def test_a_waiting_call_takes_the_place_of_one_that_was_reset(run: Run) -> None:
-    """A call that waits for SETTINGS_MAX_CONCURRENT_STREAMS is sent when the server resets another."""
-
-    async def scenario() -> None:
-        async with RawServer() as server, hasten.rpc.Channel(server.address) as channel:
-            first = asyncio.ensure_future(code_of(say(channel)))
-            peer = await server.accept({0x3: 1})
-            await peer.until(DATA, 1)
-            second = asyncio.ensure_future(say(channel))
-            (connection,) = channel.dispatcher(asyncio.get_running_loop()).connections()
-            await until(lambda: connection.waiting)
-            await peer.send(reset(1))
-            assert (await first)[0] is grpc.StatusCode.CANCELLED
-            await peer.until(DATA, 3)
-            await peer.send(response(3), data(3, b"answer"), trailers(3))
-            assert await second == b"answer"
 
     run(scenario())

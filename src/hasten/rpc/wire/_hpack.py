@@ -147,9 +147,14 @@ def parse_stateless(
 
 
 def plain_fields(rest: bytes) -> Fields:
-    """Return the fields of what `HeaderBlocks.split` has left."""
+    """Return the fields of what `HeaderBlocks.split` has left.
+
+    Without those whose value is none (see `are_values`): `split` does not look at values, which would cost each call
+    0.5 µs. Where a block is decoded at once, its request is malformed.
+    """
     parsed = parse_stateless(rest, 0)
-    return parsed[0] if parsed is not None else []
+    fields = parsed[0] if parsed is not None else []
+    return fields if are_values(fields) else [each for each in fields if are_values([each])]
 
 
 def _parse_field(block: bytes, position: int) -> tuple[Field, int, int] | None:
@@ -241,21 +246,15 @@ class HeaderBlocks(Generic[Head]):
         return None
 
     def _plain_size(self, block: bytes, position: int) -> int:
-        start, end, size, plain = position, len(block), 0, self._plain
-        zeros = 0
+        end, size, plain = len(block), 0, self._plain
         try:
             while position < end:
                 value_at = position + block[position + 1] + 2
-                length = block[value_at]
-                if block[position] & 0xBF or length >= 0x7F or block[position + 2 : value_at] not in plain:
+                if block[position] & 0xBF or block[value_at] >= 0x7F or block[position + 2 : value_at] not in plain:
                     return -1
-                zeros += (not block[position]) + (not length)
-                size += value_at - position - 2 + length + FIELD_OVERHEAD
-                position = value_at + length + 1
+                size += value_at - position - 2 + block[value_at] + FIELD_OVERHEAD
+                position = value_at + block[value_at] + 1
         except IndexError:
-            return -1
-        # What no value may hold (RFC 9113 section 8.2.1), or a length of 10 or 13: `decode` looks closer.
-        if block.count(0, start) > zeros or block.find(b"\n", start) >= 0 or block.find(b"\r", start) >= 0:
             return -1
         return size if position == end else -1
 

@@ -67,10 +67,10 @@ def test_other_limits_stay() -> None:
     assert found == Limits(reset_burst=3, message_bytes=5, concurrent_handlers=7)
 
 
-def test_last_of_equal_names() -> None:
-    """Of equal names the last counts."""
+def test_first_of_equal_names() -> None:
+    """Of equal names the first counts, as in grpc."""
     options = [("grpc.max_receive_message_length", 1), ("grpc.max_receive_message_length", 2)]
-    assert limits_from_options(Limits(), options).message_bytes == 2
+    assert limits_from_options(Limits(), options).message_bytes == 1
 
 
 def test_large_messages_fit_the_connection() -> None:

@@ -105,11 +105,10 @@ def context_for_server(credentials: grpc.ServerCredentials | ssl.SSLContext) -> 
     """
     if isinstance(credentials, ssl.SSLContext):
         return _with_alpn(credentials, ssl.PROTOCOL_TLS_CLIENT, "server_credentials")
-    raise ConfigurationError(
-        "credentials",
-        f"the certificates of a grpc {type(credentials).__name__} cannot be read",
-        "use hasten.rpc.server_credentials(certificate, key)",
-    )
+    name, remedy = type(credentials).__name__, "use hasten.rpc.server_credentials(certificate, key)"
+    if not isinstance(credentials, grpc.ServerCredentials):
+        raise ConfigurationError("credentials", f"{name} is not for servers", remedy)
+    raise ConfigurationError("credentials", f"the certificates of a grpc {name} cannot be read", remedy)
 
 
 def _context(side: "_SSLMethod") -> ssl.SSLContext:

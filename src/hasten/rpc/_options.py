@@ -110,7 +110,7 @@ class ServerOptions:
 
 
 def limits_from_options(limits: Limits, options: Options | None) -> Limits:
-    """Return `limits` with what grpc's arguments say about them; the last of equal names counts, as in grpc.
+    """Return `limits` with what grpc's arguments say about them; the first of equal names counts, as in grpc.
 
     Raises:
       ConfigurationError: an argument has a value of the wrong type, or out of range.
@@ -145,7 +145,7 @@ def _by_name(options: Options | None) -> dict[str, Any]:
     for option in options or ():
         if not (isinstance(option, tuple | list) and len(option) == 2 and isinstance(option[0], str)):
             raise ConfigurationError("options", f"{option!r} is not a pair of a name and a value")
-        given[option[0]] = option[1]
+        given.setdefault(*option)
     return given
 
 

@@ -138,12 +138,12 @@ def test_two_loops_at_once(address: str, loop_factory: LoopFactory) -> None:
 
 
 def test_a_server_belongs_to_one_loop(loop_factory: LoopFactory) -> None:
-    """A server cannot be started twice."""
+    """A server that runs in one loop cannot be started in another."""
 
     async def main() -> None:
         async with Serving() as serving:
             with pytest.raises(grpc.aio.UsageError):
-                await serving.server.start()
+                await asyncio.to_thread(in_new_loop, loop_factory, serving.server.start)
 
     in_new_loop(loop_factory, main)
 

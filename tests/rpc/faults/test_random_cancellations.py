@@ -19,6 +19,8 @@ KEPT = (
     "._methods",
     "._open",
     "._ports",
+    "._ports[]._servers",
+    "._ports[]._sockets",
     "._resolver._known",
     "._service_config._found",
     "._subchannels",

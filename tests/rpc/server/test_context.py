@@ -10,14 +10,9 @@ from grpc.aio import EOF, AbortError, UsageError
 
 from hasten import rpc
 from tests.conftest import LoopFactory
-from tests.rpc.server.serving import Context, both_stacks, failure, serving
+from tests.rpc.server.serving import Context, both_stacks, failure, run, serving
 
 MakeServer = Any
-
-
-def run(coroutine: Any, loop_factory: LoopFactory) -> Any:
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        return runner.run(coroutine)
 
 
 @both_stacks

@@ -13,8 +13,7 @@ from hasten import rpc
 from hasten._core.ambient import AMBIENT
 from hasten._core.signals import CallFinished, CallSignal, CallStarted
 from tests.conftest import LoopFactory
-from tests.rpc.server.serving import SERVICE, Context, both_stacks, failure, serving
-from tests.rpc.server.test_context import run
+from tests.rpc.server.serving import SERVICE, Context, both_stacks, failure, run, serving
 
 MakeServer = Any
 

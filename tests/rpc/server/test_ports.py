@@ -1,6 +1,5 @@
 """Where a server listens, and what it says when it cannot."""
 
-import asyncio
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,7 @@ import pytest
 from hasten import ConfigurationError, rpc
 from tests.conftest import LoopFactory
 from tests.rpc.certificates import Certificates
-from tests.rpc.server.serving import SERVICE
-from tests.rpc.server.test_context import run
+from tests.rpc.server.serving import SERVICE, run
 from tests.rpc.server.test_handlers import echo
 
 
@@ -116,21 +114,43 @@ def test_tls(certificates: Certificates, loop_factory: LoopFactory) -> None:
     run(conversation(), loop_factory)
 
 
-def test_start_and_termination(loop_factory: LoopFactory) -> None:
-    """A server starts once, and tells who waits for its end."""
+def test_a_name_with_several_addresses(loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are bound to one port, as far as it is free there."""
+
+    def resolve(host: str, port: int, **_: Any) -> list[Any]:
+        assert host == "stock.example"
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port)),  # nobody's
+        ]
+
+    serving = server()
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "getaddrinfo", resolve)
+        port = serving.add_insecure_port("stock.example:0")
 
     async def conversation() -> None:
-        serving = server()
-        with pytest.raises(grpc.aio.UsageError):
-            await serving.wait_for_termination()
         await serving.start()
-        with pytest.raises(grpc.aio.UsageError):
-            await serving.start()
-        with pytest.raises(ConfigurationError, match="after start"):
-            serving.add_insecure_port("127.0.0.1:0")
-        assert not await serving.wait_for_termination(timeout=0.01)
-        waiting = [asyncio.create_task(serving.wait_for_termination()) for _ in range(2)]
+        assert await answers(f"127.0.0.1:{port}") == b"x"
+        assert await answers(f"[::1]:{port}") == b"x"
         await serving.stop(None)
-        assert await asyncio.gather(*waiting) == [True, True]
 
     run(conversation(), loop_factory)
+
+
+@pytest.mark.parametrize("credentials", [None, grpc.ssl_channel_credentials()], ids=["None", "a channel's"])
+def test_no_credentials(credentials: Any) -> None:
+    """A secure port without credentials for servers is refused, and never becomes an insecure one."""
+    with pytest.raises(ConfigurationError, match=r"is not for servers; use hasten\.rpc\.server_credentials"):
+        rpc.Server().add_secure_port("127.0.0.1:0", credentials)
+
+
+def test_a_port_that_is_not_shared(loop_factory: LoopFactory) -> None:
+    """With grpc.so_reuseport off a port is taken as soon as it is bound, before its server starts."""
+    alone = [("grpc.so_reuseport", 0)]
+    first = rpc.Server(options=alone)
+    port = first.add_insecure_port("127.0.0.1:0")
+    with pytest.raises(RuntimeError, match="Address already in use"):
+        rpc.Server(options=alone).add_insecure_port(f"127.0.0.1:{port}")
+    run(first.stop(None), loop_factory)

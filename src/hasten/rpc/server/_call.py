@@ -1,6 +1,7 @@
 """One call on the server: an HTTP/2 stream, and the `grpc.aio.ServicerContext` that its handler gets."""
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +26,7 @@ from hasten.rpc.wire._compression import (
 )
 from hasten.rpc.wire._frames import DATA, END_HEADERS, END_STREAM, MESSAGE_PREFIX, ErrorCode, frame, reset_frame
 from hasten.rpc.wire._hpack import encode_field, plain_fields
-from hasten.rpc.wire._metadata import decode_metadata, encode_metadata, percent_encode
+from hasten.rpc.wire._metadata import decode_metadata, encode_metadata, metadata_pairs, percent_encode
 from hasten.rpc.wire._status import CODE_BY_STATUS, STATUS_BY_CODE, status_to_reset
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ RESPONSE_BLOCK = b"\x88" + encode_field(b"content-type", b"application/grpc")
 """`:status 200` by its index in the static table, and the content type."""
 OK_BLOCK = encode_field(b"grpc-status", b"0")
 _OK = 0
+_CANCELLED = CODE_BY_STATUS[grpc.StatusCode.CANCELLED]
+_DEADLINE_EXCEEDED = CODE_BY_STATUS[grpc.StatusCode.DEADLINE_EXCEEDED]
+_UNKNOWN = CODE_BY_STATUS[grpc.StatusCode.UNKNOWN]
 _ALREADY_FINISHED = "RPC already finished."
+_EXPECTED_BYTES = "Expected bytes, got {}"
+_logger = logging.getLogger("hasten.rpc")
 
 
 class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
@@ -53,6 +59,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
       running: The handler has begun and not ended.
       ended: Our side of the stream is over: a status was sent, or nobody would read it.
       half_closed: The client's side of the stream is over.
+      failed: The handler has set an error code: its response is not sent, nor serialised.
       admitted: The call counts against `maximum_concurrent_rpcs`.
       refusal: Answers a request that is not run, once it is complete.
       body_bytes: DATA received, without padding, if it did not come whole in one frame.
@@ -63,6 +70,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     running: bool = False
     ended: bool = False
     half_closed: bool = False
+    failed: bool = False
     admitted: bool = False
     body_bytes: int = 0
     refusal: Callable[[], None] | None = None
@@ -73,12 +81,12 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     _plain = True  # nothing but a message and status OK will be sent
     _code: int = _OK
     _details = ""
-    _initial_metadata: Iterable[tuple[str, str | bytes]] = ()
     _trailing_metadata: Any = ()
+    _trailing_block = b""
     _initial_sent = False
     _encoding: str | None = None
     _compress_next = True
-    _cancelled = False
+    _gone = False
     _lingers = False
     _abort_error: AbortError | None = None
     _callbacks: tuple[Callable[["ServerCall"], None], ...] = ()
@@ -109,19 +117,27 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         """Return the inbox, made now if there is none."""
         if self.inbox is None:
             self.inbox = Inbox(self.connection, self.stream_id, self.connection.limits)
+            if self.half_closed:
+                self.inbox.end()  # the only message came whole, and went to the handler
         return self.inbox
+
+    def keep(self, message: bytes) -> None:
+        """Put a message that came whole where a handler that reads a stream finds it."""
+        self.request_bytes = 0  # counted when it is read
+        self.open_inbox().keep(message)
 
     async def only_message(self) -> bytes:
         """Return the one message of a unary request.
 
         Raises:
-          AbortError: there is none, or more than one (UNIMPLEMENTED, as gRPC's status codes say).
+          AbortError: there is none, or more than one has come (UNIMPLEMENTED, as gRPC's status codes say). The end
+            is not waited for: an interceptor may have put a unary handler, which aborts, before a stream.
         """
         inbox = self.open_inbox()
         if not await inbox.available():
             await self.abort(grpc.StatusCode.UNIMPLEMENTED, "Request message is missing")
         message = self._take(inbox)
-        if await inbox.available():
+        if inbox.messages:
             await self.abort(grpc.StatusCode.UNIMPLEMENTED, "More than one request message")
         return message
 
@@ -139,8 +155,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
 
     async def read(self) -> Any:
         """Return the next request, `grpc.aio.EOF` at the end of the stream."""
-        if self.ended:
-            raise UsageError(_ALREADY_FINISHED)
+        self._require_open()
         message = await self.next_message()
         return grpc.aio.EOF if message is None else self.method.deserialize(message)
 
@@ -158,14 +173,16 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     def send(self, payload: bytes) -> None:
         """Send one message of the response, or keep it until the peer takes it."""
         self._require_open()
-        head = b"" if self._initial_sent else self._initial_frames()
+        if type(payload) is not bytes:
+            raise TypeError(_EXPECTED_BYTES.format(type(payload).__name__))
+        head = b"" if self._initial_sent else self._initial_frames([])
         payload, is_compressed = self._compressed(payload)
         self.connection.output.send_message(self, payload, compressed=is_compressed, head=head)
 
     def _compressed(self, payload: bytes) -> tuple[bytes, bool]:
         limit = self.connection.limits.sent_message_bytes
         if limit and len(payload) > limit:
-            raise MessageTooLarge(len(payload), limit)
+            raise MessageTooLarge(len(payload), limit, sent=True)
         is_compressed = False
         if self._encoding and self._compress_next:
             payload, is_compressed = compress_if_smaller(self._encoding, payload)
@@ -177,6 +194,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         """Send the one message of a unary response with status OK, as a single write if the peer takes it."""
         if self.ended:
             return
+        if type(payload) is not bytes:  # a text among what is sent together would take other calls with it
+            raise TypeError(_EXPECTED_BYTES.format(type(payload).__name__))
         size = len(payload) + MESSAGE_PREFIX
         output = self.connection.output
         if self._plain and self.inbox is None and self.connection.answers_at_once and output.takes_at_once(self, size):
@@ -185,23 +204,16 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
             self.response_bytes = size - MESSAGE_PREFIX
             self._finish()
             return
-        try:
-            self.send(payload)
-        except MessageError as error:
-            self.end(CODE_BY_STATUS[error.code], str(error).replace("Received", "Sent"))
-            return
+        self.send(payload)
         self.end_as_set()
 
     async def send_initial_metadata(self, initial_metadata: Any) -> None:
         self._require_open()
         if self._initial_sent:
             raise UsageError("Send initial metadata failed: already sent")
-        encode_metadata(initial_metadata)  # what cannot be sent must not be there when the status is
-        self._initial_metadata = initial_metadata
-        self.connection.write(self._initial_frames())
+        self.connection.write(self._initial_frames(encode_metadata(initial_metadata)))
 
-    def _initial_frames(self) -> bytes:
-        fields = encode_metadata(self._initial_metadata)
+    def _initial_frames(self, fields: "Fields") -> bytes:
         self._plain = False
         self._initial_sent = True
         if self._encoding is None:
@@ -223,12 +235,10 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
             return
         self._code, self._details = code, details
         block = OK_BLOCK if not code and not details else _status_block(code, details)
-        trailing = b"".join(encode_field(*field) for field in encode_metadata(self._trailing_metadata))
         if not self._initial_sent:
-            fields = encode_metadata(self._initial_metadata)
-            block = RESPONSE_BLOCK + b"".join(encode_field(*field) for field in fields) + block
+            block = RESPONSE_BLOCK + block
         self._initial_sent = True
-        self._send_last(block + trailing)
+        self._send_last(block + self._trailing_block)
 
     def end_as_set(self) -> None:
         """Send the status that the handler has set, OK without."""
@@ -277,7 +287,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     def _require_open(self) -> None:
         if self._abort_error is not None:
             raise self._abort_error
-        if self._cancelled:
+        if self._gone:
             raise asyncio.CancelledError
         if self.ended:
             raise UsageError(_ALREADY_FINISHED)
@@ -300,17 +310,17 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._finish()
 
     def on_deadline(self) -> None:
-        self.end_early(CODE_BY_STATUS[grpc.StatusCode.DEADLINE_EXCEEDED], "Deadline Exceeded")
+        self.end_early(_DEADLINE_EXCEEDED, "Deadline Exceeded")
 
     def on_reset(self, code: ErrorCode) -> None:
-        self._go(CODE_BY_STATUS[grpc.StatusCode.CANCELLED])
+        self._go(_DEADLINE_EXCEEDED if self.connection.is_due(self) else _CANCELLED)
 
     def on_lost(self, reason: str) -> None:
-        self._go(CODE_BY_STATUS[grpc.StatusCode.CANCELLED])
+        self._go(_CANCELLED)
 
     def _go(self, code: int) -> None:
         """The client has gone: nobody will read what would be sent."""
-        self._cancelled = True
+        self._gone = True
         if not self.ended:
             self._code = code
         self.refusal = None
@@ -334,7 +344,10 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         if self._lingers or self.connection.attentive:
             self.connection.handler_ended(self)
         for callback in self._callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                _logger.exception("Error in callback for method [%s]", self.head.path)
 
     # ---- the rest of grpc.aio.ServicerContext
 
@@ -344,10 +357,11 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
             raise UsageError("Abort already called!")
         if trailing_metadata:
             self.set_trailing_metadata(trailing_metadata)
+        _require_text(details)
         self._abort_error = AbortError("Locally aborted.")
-        number = CODE_BY_STATUS[code]
+        number = _number(code)
         if number == _OK:
-            number, details = CODE_BY_STATUS[grpc.StatusCode.UNKNOWN], "abort() called with StatusCode.OK"
+            number, details = _UNKNOWN, "abort() called with StatusCode.OK"
         self.end(number, details or self._details)
         raise self._abort_error
 
@@ -355,24 +369,27 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         await self.abort(status.code, status.details, status.trailing_metadata)
 
     def set_trailing_metadata(self, trailing_metadata: Any) -> None:
-        encode_metadata(trailing_metadata)  # a mistake is told here, where it was made
-        self._trailing_metadata = trailing_metadata
+        pairs = metadata_pairs(trailing_metadata)
+        self._trailing_block = b"".join(encode_field(*field) for field in encode_metadata(pairs))
+        self._trailing_metadata = pairs
         self._plain = False
 
     def invocation_metadata(self) -> Any:
         return decode_metadata(self.fields)
 
     def set_code(self, code: Any) -> None:
-        self._code = CODE_BY_STATUS[code] if isinstance(code, grpc.StatusCode) else int(code)
+        self._code = _number(code)
+        self.failed = self._code != _OK
         self._plain = False
 
     def set_details(self, details: str) -> None:
-        self._details = details
+        _require_text(details)
+        self._details = details or ""
         self._plain = False
 
     def set_compression(self, compression: grpc.Compression) -> None:
         if self._initial_sent:
-            raise RuntimeError("Compression must be specified before sending initial metadata")
+            raise RuntimeError("Compression setting must be specified before sending initial metadata")
         self._choose_encoding(compression)
         self._plain = False
 
@@ -410,10 +427,10 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._callbacks = (*self._callbacks, callback)
 
     def cancelled(self) -> bool:
-        return self._cancelled
+        return self._code == _CANCELLED
 
     def done(self) -> bool:
-        return self.ended and not self.running
+        return self.ended
 
     # ---- signals
 
@@ -431,6 +448,24 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
             self.response_bytes,
             self.request_bytes,
         )
+
+
+def status_of(error: MessageError) -> tuple[int, str]:
+    """Return the status of a call that ends with an error of a message; a size is told in grpc-core's words."""
+    side = "SERVER: " if isinstance(error, MessageTooLarge) else ""
+    return CODE_BY_STATUS[error.code], f"{side}{error}"
+
+
+def _number(code: Any) -> int:
+    """Return a status code's number; what is no status code is UNKNOWN, as in grpc.aio."""
+    if isinstance(code, grpc.StatusCode):
+        return CODE_BY_STATUS[code]
+    return code if isinstance(code, int) and code in STATUS_BY_CODE else _UNKNOWN
+
+
+def _require_text(details: Any) -> None:
+    if not isinstance(details, str | None):
+        raise TypeError(f"Argument 'details' has incorrect type (expected str, got {type(details).__name__})")
 
 
 def _status_block(code: int, details: str) -> bytes:

@@ -14,7 +14,7 @@ from hasten._core.signals import CallHook, CallSignal
 from hasten.rpc._auth_context import auth_context
 from hasten.rpc._limits import KIB, LARGEST_STREAM_ID
 from hasten.rpc._peer import peer_name
-from hasten.rpc.server._call import OK_BLOCK, RESPONSE_BLOCK, ServerCall
+from hasten.rpc.server._call import OK_BLOCK, RESPONSE_BLOCK, ServerCall, status_of
 from hasten.rpc.transport._connection import Connection
 from hasten.rpc.transport._inbox import Inbox
 from hasten.rpc.wire._compression import ENCODINGS, MessageError
@@ -217,7 +217,10 @@ class ServerConnection(Connection[ServerCall]):
         if call.refusal is None:
             call.method = head.method
             self._start(call, None)
-        elif ends_stream:
+            return
+        if self._service.hooks and head.is_grpc and head.http_method == "POST":
+            self._tell_start(call)
+        if ends_stream:
             self.loop.call_soon(call.refusal)
 
     def _refusal(self, call: ServerCall, head: RequestHead) -> Callable[[], None] | None:
@@ -287,7 +290,7 @@ class ServerConnection(Connection[ServerCall]):
                 self.violated(call.stream_id, ErrorCode.FLOW_CONTROL_ERROR)
                 return
         except MessageError as error:
-            call.end_early(CODE_BY_STATUS[error.code], str(error))
+            call.end_early(*status_of(error))
             return
         if flags & END_STREAM:
             self._on_request_end(call)
@@ -319,14 +322,17 @@ class ServerConnection(Connection[ServerCall]):
 
     def _attend(self, call: ServerCall) -> bool:
         service = self._service
+        if service.hooks:
+            self._tell_start(call)
         if not service.admit():
             call.end(_RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
             return False
         call.admitted = True
-        if service.hooks:
-            call.started_at = time.monotonic()
-            service.tell(call.started_signal())
         return True
+
+    def _tell_start(self, call: ServerCall) -> None:
+        call.started_at = time.monotonic()
+        self._service.tell(call.started_signal())
 
     def answer(self, call: ServerCall, payload: bytes, size: int) -> None:
         """Send a whole response: headers, one message, trailers with status OK; one write, the hot path."""

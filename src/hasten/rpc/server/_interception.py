@@ -65,7 +65,9 @@ def intercepted(continuation: Continuation, prepare: "Callable[[str, Handler], M
             call.end(CODE_BY_STATUS[grpc.StatusCode.UNIMPLEMENTED], "Method not found!")
             call.handler_ended()
             return
-        call.method = prepare(path, handler)
-        await call.method.run(call, message)
+        method = call.method = prepare(path, handler)
+        if message is not None and method.request_streaming:  # a handler of another kind than the call's
+            call.keep(message)
+        await method.run(call, message)
 
     return run

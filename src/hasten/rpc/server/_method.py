@@ -34,7 +34,7 @@ class Method:
         self.request_streaming = bool(handler.request_streaming)
         self.response_streaming = bool(handler.response_streaming)
         self.deserialize: Callable[[bytes], Any] = handler.request_deserializer or _unchanged
-        self.serialize: Callable[[Any], bytes] = handler.response_serializer or _unchanged
+        self.serialize: Callable[[Any], bytes] = handler.response_serializer or _as_bytes
         self.behaviour: Callable[..., Any] = behaviour_of(handler)
         self.run = run
         self.takes_whole_message = not self.request_streaming
@@ -68,6 +68,13 @@ def is_async(behaviour: Callable[..., Any]) -> bool:
 
 def _unchanged(message: Any) -> Any:
     return message
+
+
+def _as_bytes(message: Any) -> Any:
+    """Return what grpc.aio sends where there is no serialiser: text as UTF-8, nothing for None."""
+    if isinstance(message, str):
+        return message.encode()
+    return b"" if message is None else message
 
 
 class Handlers:

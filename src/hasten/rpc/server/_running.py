@@ -15,7 +15,7 @@ from grpc.aio import AbortError
 
 from hasten._core.ambient import AMBIENT
 from hasten.resilience import DeadlineExceeded
-from hasten.rpc.server._call import ServerCall
+from hasten.rpc.server._call import ServerCall, status_of
 from hasten.rpc.server._method import Run
 from hasten.rpc.wire._compression import MessageError
 from hasten.rpc.wire._status import CODE_BY_STATUS
@@ -33,7 +33,10 @@ async def run_unary_unary(call: ServerCall, message: bytes | None) -> None:
         if message is None:
             message = await call.only_message()
         response = await method.behaviour(method.deserialize(message), call)
-        call.respond(method.serialize(response))
+        if call.failed:
+            call.end_as_set()
+        else:
+            call.respond(method.serialize(response))
     except BaseException as error:
         end_with(call, error)
     call.handler_ended()
@@ -59,7 +62,10 @@ async def run_stream_unary(call: ServerCall, _message: bytes | None) -> None:
     method = call.method
     try:
         response = await method.behaviour(requests_of(call), call)
-        call.respond(method.serialize(response))
+        if call.failed:
+            call.end_as_set()
+        else:
+            call.respond(method.serialize(response))
     except BaseException as error:
         end_with(call, error)
     call.handler_ended()
@@ -125,7 +131,7 @@ def end_with(call: ServerCall, error: BaseException) -> None:
         call.end(CODE_BY_STATUS[grpc.StatusCode.DEADLINE_EXCEEDED], str(error))
         return
     if isinstance(error, MessageError):
-        call.end(CODE_BY_STATUS[error.code], str(error))
+        call.end(*status_of(error))
         return
     _logger.error(
         "Unexpected [%s] raised by servicer method [%s]", type(error).__name__, call.head.path, exc_info=error
@@ -133,4 +139,5 @@ def end_with(call: ServerCall, error: BaseException) -> None:
     code = call.code() or grpc.StatusCode.UNKNOWN
     call.end(CODE_BY_STATUS[code], f"Unexpected {type(error)}: {error}")
     if not isinstance(error, Exception):
+        call.handler_ended()  # who called this will not come to it
         raise error

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, cast
@@ -11,6 +12,7 @@ from grpc.aio import ServerInterceptor
 
 from hasten._core.errors import ConfigurationError
 from hasten._core.signals import CallHook, CallSignal
+from hasten.rpc._credentials import context_for_server
 from hasten.rpc._limits import Limits
 from hasten.rpc._options import limits_from_options, server_options
 from hasten.rpc.server._connection import ServerConnection
@@ -37,7 +39,7 @@ class Server(grpc.aio.Server):
       hooks: Called with a `CallStarted` and a `CallFinished` for each call.
     Raises:
       ConfigurationError: an option has a wrong value.
-      ValueError: an interceptor is none of grpc.aio's.
+      ValueError: an interceptor is none of grpc.aio's, or `maximum_concurrent_rpcs` is below 1.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Server(grpc.aio.Server):
         hooks: Sequence[CallHook] = (),
     ) -> None:
         # More than 8 parameters: the first six are those of grpc.aio.server.
+        if maximum_concurrent_rpcs is not None and maximum_concurrent_rpcs < 1:
+            raise ValueError("maximum_concurrent_rpcs should be a positive integer")
         self.limits = limits_from_options(limits or Limits(), options)
         self._options = server_options(options)
         self.compression = compression or self._options.compression
@@ -68,7 +72,8 @@ class Server(grpc.aio.Server):
         self._ports: list[Port] = []
         self._connections: set[ServerConnection] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._terminated: asyncio.Future[None] | None = None
+        self._terminated = asyncio.Event()
+        self._is_closed = False  # stopped before it was started
         self._stopping: asyncio.Task[None] | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._grace_ends_at = math.inf  # by the loop's clock
@@ -102,23 +107,29 @@ class Server(grpc.aio.Server):
         Raises:
           ConfigurationError: `grpc.ssl_server_credentials` were given, which cannot be read.
         """
-        return self._add(address, server_credentials)
+        return self._add(address, context_for_server(server_credentials))
 
-    def _add(self, address: str, credentials: Credentials | None) -> int:
-        if self._terminated is not None:
+    def _add(self, address: str, tls: ssl.SSLContext | None) -> int:
+        if self._loop is not None:
             raise ConfigurationError("hasten.rpc.Server", "a port was added after start()", "add it before")
-        port = Port(address, credentials, reuse_port=self._options.reuse_port)
+        port = Port(address, tls, reuse_port=self._options.reuse_port)
         self._ports.append(port)
         return port.number
 
     async def start(self) -> None:
-        """Accept connections, in the running loop."""
-        if self._terminated is not None:
-            raise grpc.aio.UsageError("Server already started")
-        self._loop = asyncio.get_running_loop()
-        self._terminated = self._loop.create_future()
+        """Accept connections, in the running loop; once started, do nothing.
+
+        Raises:
+          UsageError: the server was stopped, or runs in another loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._stopping is not None or self._is_closed or self._loop not in {None, loop}:
+            raise grpc.aio.UsageError("Server not in ready state")
+        if self._loop is loop:
+            return
+        self._loop = loop
         for port in self._ports:
-            await port.listen(self._loop, self._connection, self.limits.preface_seconds)
+            await port.listen(loop, self._connection, self.limits.preface_seconds)
 
     def _connection(self) -> ServerConnection:
         assert self._loop is not None
@@ -134,7 +145,9 @@ class Server(grpc.aio.Server):
             of `stop` the one whose grace ends first counts.
         Cancellation: the server goes on stopping.
         """
-        if self._terminated is None:
+        if self._loop is None:
+            self._is_closed = True
+            self._terminated.set()
             self._close_ports()
             self._threads.shutdown()
             return
@@ -153,8 +166,7 @@ class Server(grpc.aio.Server):
         if self._grace is not None:
             self._grace.cancel()
         self._threads.shutdown()
-        if self._terminated is not None and not self._terminated.done():
-            self._terminated.set_result(None)
+        self._terminated.set()
 
     def _end_grace_in(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -177,11 +189,13 @@ class Server(grpc.aio.Server):
             port.close()
 
     async def wait_for_termination(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - grpc.aio's
-        """Wait until the server has stopped; False when `timeout` seconds passed first."""
-        if self._terminated is None:
-            raise grpc.aio.UsageError("Server not started")
-        done, _ = await asyncio.wait([self._terminated], timeout=timeout)
-        return bool(done)
+        """Wait until the server has stopped; True when `timeout` seconds passed first."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._terminated.wait()
+        except TimeoutError:
+            return True
+        return False
 
     # ---- what a connection asks (server._connection.Service)
 

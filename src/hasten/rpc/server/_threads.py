@@ -95,13 +95,16 @@ def _work_of_kind(method: Method) -> Work:
 
     def work(context: "ThreadContext", message: bytes | None) -> None:
         request = context.requests(deserialize) if method.request_streaming else deserialize(message or b"")
-        result = behaviour(request, context)
+        try:
+            result = behaviour(request, context)
+        except StopIteration as error:  # no future takes it: the call would never end (PEP 479 has the same rule)
+            raise RuntimeError("the handler raised StopIteration") from error
         if method.response_streaming:
             for response in result:
                 context.send(serialize(response))
-            context.finish(None)
-        else:
-            context.finish(serialize(result))
+        elif not context.failed:
+            context.respond(serialize(result))
+        context.finish()
 
     return work
 
@@ -129,15 +132,25 @@ class ThreadContext(grpc.ServicerContext):
         self._call.send(payload)
         await self._call.connection.output.writable(self._call)
 
-    def finish(self, payload: bytes | None) -> None:
-        """Send the one response there is, if any, and the status."""
-        self._wait_for(self._finish(payload))
+    @property
+    def failed(self) -> bool:
+        """Whether the handler has set an error code."""
+        return self._call.failed
 
-    async def _finish(self, payload: bytes | None) -> None:
-        if payload is not None:
-            self._call.respond(payload)
-        else:
-            self._call.end_as_set()
+    def respond(self, payload: bytes) -> None:
+        """Send the one response there is, and the status."""
+        self._wait_for(self._respond(payload))
+
+    async def _respond(self, payload: bytes) -> None:
+        self._call.respond(payload)
+
+    def finish(self) -> None:
+        """Send the status if none was sent."""
+        if not self._call.ended:
+            self._wait_for(self._finish())
+
+    async def _finish(self) -> None:
+        self._call.end_as_set()
 
     # ---- grpc.ServicerContext
 
@@ -190,8 +203,8 @@ class ThreadContext(grpc.ServicerContext):
     def trailing_metadata(self) -> Any:
         return self._call.trailing_metadata()
 
-    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        self._wait_for(self._call.abort(code, details))
+    def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Any = ()) -> NoReturn:
+        self._wait_for(self._call.abort(code, details, trailing_metadata))
         raise AbortError
 
     def abort_with_status(self, status: grpc.Status) -> NoReturn:

@@ -97,6 +97,12 @@ class Inbox:
             self._wake()
         return True
 
+    def keep(self, message: bytes) -> None:
+        """Take a message that came without us, its bytes counted and widened for."""
+        self._held += len(message) + MESSAGE_PREFIX
+        self._connection.held_bytes += len(message) + MESSAGE_PREFIX
+        self._add((False, message))
+
     def _add(self, message: Message) -> None:
         self.messages.append(message)
         self._held += _UNREAD_BYTES

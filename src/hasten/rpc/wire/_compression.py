@@ -37,12 +37,14 @@ class MessageTooLarge(MessageError):
     Args:
       size_bytes: What it has, or the least it has where the rest was not decompressed.
       limit_bytes: What was allowed.
+      sent: It was to be sent, and `Limits.sent_message_bytes` is the bound.
     """
 
     code = grpc.StatusCode.RESOURCE_EXHAUSTED
 
-    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
-        super().__init__(f"Received message larger than max ({size_bytes} vs. {limit_bytes})")
+    def __init__(self, size_bytes: int, limit_bytes: int, *, sent: bool = False) -> None:
+        verb = "Sent" if sent else "Received"
+        super().__init__(f"{verb} message larger than max ({size_bytes} vs. {limit_bytes})")
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
 

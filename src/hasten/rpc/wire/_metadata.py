@@ -7,7 +7,7 @@ TypeError for a wrong type, `grpc.aio.InternalError` for characters that have no
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 import grpc.aio
@@ -73,6 +73,23 @@ def encode_metadata(metadata: Iterable[tuple[str, str | bytes | None]]) -> list[
       InvalidMetadata, TypeError: as `encode_pair`.
     """
     return [encode_pair(key, value) for key, value in metadata if key not in TRANSPORT_FIELDS]
+
+
+def metadata_pairs(metadata: Any) -> tuple[tuple[str, str | bytes], ...]:
+    """Return trailing metadata as a tuple of pairs.
+
+    Raises:
+      TypeError: it is something else, a dict for example; in grpc.aio's words.
+    """
+    pairs = tuple(metadata) if isinstance(metadata, Iterable) and not isinstance(metadata, dict) else (None,)
+    if not all(_is_pair(pair) for pair in pairs):
+        expected = "Tuple[Tuple[str, Union[str, bytes]]...]"
+        raise TypeError(f"Invalid trailing metadata type, expected {expected}: {metadata}")
+    return pairs
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], str | bytes)
 
 
 def decode_value(key: bytes, value: bytes) -> str | bytes:

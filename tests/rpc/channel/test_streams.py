@@ -213,13 +213,21 @@ async def test_mixed_styles_of_writing(stack: Stack) -> None:
 async def test_break(make: Callable[..., Any], wanted: tuple[bytes, ...]) -> None:
     """Who leaves the loop over the responses early, and drops the call, cancels it at the server.
 
-    grpc.aio keeps such a call, and the server sends on.
+    grpc.aio keeps such a call, and the server sends on. A done callback does not hold the call; it is told.
     """
     async with connected(Stack.HASTEN, service := Service()) as channel:
         async for _ in make(channel, *wanted):
             break
         gc.collect()
         await service.until(lambda service: service.cancelled == 1)
+        told: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        call = make(channel, *wanted)
+        call.add_done_callback(told.set_result)
+        await call.read()
+        del call
+        gc.collect()
+        await service.until(lambda service: service.cancelled == 2)
+        assert (await told).cancelled()
 
 
 @every_stack

@@ -9,6 +9,7 @@ import pytest
 import hasten.rpc
 from hasten.rpc.wire._frames import (
     DATA,
+    END_HEADERS,
     END_STREAM,
     HEADERS,
     INITIAL_WINDOW_SIZE,
@@ -18,6 +19,7 @@ from hasten.rpc.wire._frames import (
     frame,
     settings_frame,
 )
+from hasten.rpc.wire._hpack import TABLE_SIZE_ZERO
 from tests.rpc._peers import (
     RawClient,
     RawServer,
@@ -72,6 +74,30 @@ def test_a_window_that_becomes_negative(run: Run) -> None:
             await peer.send(settings_frame({INITIAL_WINDOW_SIZE: 5000}))
             assert len((await peer.until(DATA, 1)).payload) == 1998
             assert await peer.status(1) == "0"
+
+    run(scenario())
+
+
+@pytest.mark.bounds("decoded_header_bytes_per_second")
+def test_windows_that_are_raised_by_a_byte(run: Run) -> None:
+    """SETTINGS that let each of many streams send a byte are paid like headers: the peer is read more slowly."""
+
+    async def scenario() -> None:
+        async with (
+            Serving(decoded_header_bytes_per_second=500) as serving,
+            RawClient(serving.port, {INITIAL_WINDOW_SIZE: 0}) as peer,
+        ):
+            ids = range(1, 1801, 2)
+            blocks = [TABLE_SIZE_ZERO + request(1, SAY)[9:], *[request(id_, SAY)[9:] for id_ in ids[1:]]]
+            heads = [frame(HEADERS, END_HEADERS, id_, block) for id_, block in zip(ids, blocks, strict=True)]
+            await peer.send(*(head + data(id_, b"x", END_STREAM) for id_, head in zip(ids, heads, strict=True)))
+            connection = serving.connection
+            await until(lambda: connection.output.stuck_streams == len(ids))
+            assert not connection.reading.paused
+            await peer.send(settings_frame({INITIAL_WINDOW_SIZE: 1}))
+            for _ in ids:
+                assert len((await peer.until(DATA)).payload) == 1
+            assert connection.reading.paused  # for 6 seconds
 
     run(scenario())
 

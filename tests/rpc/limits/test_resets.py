@@ -106,9 +106,37 @@ def test_rapid_reset(run: Run) -> None:
             pairs = [request(id_, SAY) + reset(id_) for id_ in range(1, 23, 2)]
             await peer.send(*pairs[:10], request(21, SAY), data(21, b"", END_STREAM))
             assert await peer.status(21) == "0"
-            await peer.send(request(23, SAY), reset(23))
+            await peer.send(request(23, SAY), reset(23), request(25, SAY), reset(25))
             goaway = await peer.goaway()
             assert (goaway.code, goaway.debug) == (ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
+
+    run(scenario())
+
+
+@pytest.mark.bounds("reset_burst")
+def test_resets_beside_calls_that_end_well(run: Run) -> None:
+    """Who resets every other call, as hedging may, is never cut off."""
+
+    async def scenario() -> None:
+        async with Serving(reset_burst=1, reset_rate=0.0) as serving, RawClient(serving.port) as peer:
+            for id_ in range(1, 401, 4):
+                await peer.send(request(id_, SAY), data(id_, b"", END_STREAM))
+                assert await peer.status(id_) == "0"
+                await peer.send(request(id_ + 2, SAY), reset(id_ + 2))
+
+    run(scenario())
+
+
+@pytest.mark.bounds("reset_burst")
+def test_open_streams_give_no_tokens_twice(run: Run) -> None:
+    """Streams that are opened together and reset later earn one resetting of so many, not one each time."""
+
+    async def scenario() -> None:
+        async with Serving(reset_burst=20, reset_rate=0.0) as serving, RawClient(serving.port) as peer:
+            for start in range(1, 100, 20):
+                ids = range(start, start + 20, 2)
+                await peer.send(*(request(id_, CHAT) for id_ in ids), *(reset(id_) for id_ in ids))
+            assert (await peer.goaway()).code is ErrorCode.ENHANCE_YOUR_CALM
 
     run(scenario())
 

@@ -50,6 +50,14 @@ def test_values_that_the_protocol_does_not_allow(name: str, value: Any) -> None:
         hasten.rpc.Limits(**{name: value})
 
 
+@pytest.mark.parametrize("name", [each.name for each in dataclasses.fields(hasten.rpc.Limits)])
+@pytest.mark.parametrize("value", [-1, float("nan")])
+def test_values_that_have_no_meaning(name: str, value: Any) -> None:
+    """No bound is negative, or no number."""
+    with pytest.raises(ConfigurationError, match=rf"Limits\({name}={value}\).*must be from \d+ to "):
+        hasten.rpc.Limits(**{name: value})
+
+
 @pytest.mark.parametrize(("name", "value"), RIGHT)
 def test_the_ends_of_the_ranges(name: str, value: Any) -> None:
     """The least and the largest value are taken."""

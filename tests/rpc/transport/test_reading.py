@@ -26,9 +26,9 @@ class Watched:
 def test_headers_are_paid_for() -> None:
     """Within the budget of a second nothing happens; what is beyond is waited for."""
     watched = Watched(decoded_header_bytes_per_second=1000)
-    watched.reading.charge_headers(1000)
+    watched.reading.charge_work(1000)
     assert watched.reads()
-    watched.reading.charge_headers(500)
+    watched.reading.charge_work(500)
     assert not watched.reads()
     watched.loop.advance(0.49)
     assert watched.rests()
@@ -41,7 +41,7 @@ def test_all_headers_of_a_read_are_paid_for() -> None:
     """Headers behind the first too many, which stood in the same read, are paid as well, with one timer for all."""
     watched = Watched(decoded_header_bytes_per_second=1000)
     for _ in range(100):
-        watched.reading.charge_headers(100)
+        watched.reading.charge_work(100)
     assert watched.loop.timers == 1
     watched.loop.advance(8.99)
     assert not watched.reads()
@@ -53,7 +53,7 @@ def test_all_headers_of_a_read_are_paid_for() -> None:
 def test_a_connection_that_goes_while_it_rests() -> None:
     """When the connection has gone no timer goes on."""
     watched = Watched(decoded_header_bytes_per_second=1)
-    watched.reading.charge_headers(1_000_000)
+    watched.reading.charge_work(1_000_000)
     watched.transport.abort()
     watched.loop.advance(1.0)
     assert watched.loop.timers == 0
@@ -63,7 +63,7 @@ def test_a_connection_that_goes_while_it_rests() -> None:
 def test_headers_that_are_never_paid() -> None:
     """A budget of nothing is never paid, and is no error."""
     watched = Watched(decoded_header_bytes_per_second=0)
-    watched.reading.charge_headers(1)
+    watched.reading.charge_work(1)
     watched.loop.advance(1000.0)
     assert not watched.reads()
 
@@ -83,7 +83,7 @@ def test_replies() -> None:
 def test_two_reasons() -> None:
     """Reading goes on when the last reason is gone."""
     watched = Watched(control_frames=0, decoded_header_bytes_per_second=100)
-    watched.reading.charge_headers(200)
+    watched.reading.charge_work(200)
     watched.reading.charge_reply()
     watched.loop.advance(1.01)
     assert not watched.reads()

@@ -170,7 +170,7 @@ class ClientConnection(Connection[ClientCall]):
         before = blocks.decoded_bytes
         head = blocks.decode(block)
         if blocks.decoded_bytes != before:
-            self.reading.charge_headers(blocks.decoded_bytes - before)
+            self.reading.charge_work(blocks.decoded_bytes - before)
         return head
 
     def on_data(self, stream_id: int, flags: int, data: bytes, start: int, end: int) -> None:

@@ -1,7 +1,9 @@
 """The calls with streams, as users hold them: grpc.aio's three kinds over one `Exchange`."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -48,7 +50,8 @@ class _Held:
         return self._exchange.cancel()
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._exchange.add_done_callback(lambda _: callback(self))
+        """Call `callback` with this call when it is over; with another object for it when this one was dropped."""
+        self._exchange.add_done_callback(partial(_tell, callback, weakref.ref(self), type(self)))
 
     async def initial_metadata(self) -> Metadata:
         return await self._exchange.initial_metadata()
@@ -70,6 +73,12 @@ class _Held:
 
     def __repr__(self) -> str:
         return repr(self._exchange).replace("Exchange", type(self).__name__, 1)
+
+
+def _tell(
+    callback: Callable[[Any], None], reference: "weakref.ref[_Held]", kind: type[_Held], exchange: Exchange
+) -> None:
+    callback(reference() or kind(exchange))
 
 
 class _Responses(_Held):
@@ -104,7 +113,7 @@ class _Responses(_Held):
 class _Requests(_Held):
     """Requests one by one: by an iterator given, or by `write`."""
 
-    def __init__(self, exchange: Exchange, requests: Requests) -> None:
+    def __init__(self, exchange: Exchange, requests: Requests = None) -> None:
         super().__init__(exchange)
         self._sender: asyncio.Task[None] | None = None
         if requests is not None:

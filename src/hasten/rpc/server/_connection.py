@@ -178,6 +178,7 @@ class ServerConnection(Connection[ServerCall]):
         if stream_id > self._takes_up_to:
             return
         self.last_peer_id = stream_id
+        self.opened += 1
         if len(self.streams) + len(self._lingering) >= self.limits.concurrent_handlers:
             self.violated(stream_id, ErrorCode.REFUSED_STREAM)
             return
@@ -201,7 +202,7 @@ class ServerConnection(Connection[ServerCall]):
         before = blocks.decoded_bytes
         head = blocks.decode(block)
         if blocks.decoded_bytes != before:
-            self.reading.charge_headers(blocks.decoded_bytes - before)
+            self.reading.charge_work(blocks.decoded_bytes - before)
         return head, b""
 
     def _open_slowly(self, call: ServerCall, head: RequestHead, *, ends_stream: bool) -> None:

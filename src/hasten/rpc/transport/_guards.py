@@ -29,6 +29,10 @@ class TokenBucket:
         self.tokens -= count
         return self.tokens >= 0.0
 
+    def give(self, count: float) -> None:
+        """Put tokens back, as far as there is room."""
+        self.tokens = min(self._burst, self.tokens + count)
+
     def seconds_until_positive(self) -> float:
         """Return how long no token is left; infinite where none come back."""
         self._refill()

@@ -226,6 +226,11 @@ class Output:
         self.pump()
 
     @property
+    def stuck_streams(self) -> int:
+        """How many streams wait for their windows alone."""
+        return len(self._stuck)
+
+    @property
     def sent_bytes(self) -> int:
         """Bytes of DATA sent since the connection began; nothing is counted for it on the hot path."""
         return self._granted - self.window

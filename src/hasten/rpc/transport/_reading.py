@@ -14,14 +14,14 @@ _LONGEST_REST = 1.0  # seconds until a connection is looked at again: it may hav
 class Pause(IntFlag):
     """Why nothing is read."""
 
-    HEADERS = 1
+    WORK = 1
     REPLIES = 2
 
 
 class Reading:
     """Pauses the transport's reading for reasons, and resumes it when none is left.
 
-    Headers that are dear to decode are paid from a budget, and replies to control frames may pile up only so far while
+    Frames that are dear to take are paid from a budget, and replies to control frames may pile up only so far while
     the peer does not read: a flood then stops at the peer's own socket.
     """
 
@@ -34,7 +34,7 @@ class Reading:
         self._most_replies = limits.control_frames
         self._replies = 0
         budget = limits.decoded_header_bytes_per_second
-        self._header_budget = TokenBucket(budget, budget, clock)
+        self._work_budget = TokenBucket(budget, budget, clock)
 
     def connect(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -43,17 +43,17 @@ class Reading:
     def paused(self) -> bool:
         return bool(self._pauses)
 
-    def charge_headers(self, decoded_bytes: int) -> None:
-        """Count header bytes that were dear to decode; the connection rests until they are paid for."""
-        if not self._header_budget.take(decoded_bytes) and not self._pauses & Pause.HEADERS:
-            self._pause(Pause.HEADERS)
+    def charge_work(self, decoded_bytes: int) -> None:
+        """Count header bytes that were dear to decode, or what costs as much; the connection rests until it is paid."""
+        if not self._work_budget.take(decoded_bytes) and not self._pauses & Pause.WORK:
+            self._pause(Pause.WORK)
             self._rest()
 
     def _rest(self) -> None:
-        """Resume once the headers are paid, those too that stood in the same read behind the first too many."""
-        seconds = self._header_budget.seconds_until_positive()
+        """Resume once the work is paid, that too that stood in the same read behind the first too much."""
+        seconds = self._work_budget.seconds_until_positive()
         if seconds == 0.0:
-            self._resume(Pause.HEADERS)
+            self._resume(Pause.WORK)
         elif self._transport is not None and not self._transport.is_closing():
             self._loop.call_later(min(seconds, _LONGEST_REST), self._rest)
 

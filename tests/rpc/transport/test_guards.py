@@ -1,12 +1,13 @@
 """Token buckets and PING strikes, by a clock that the test moves."""
 
 import math
+from itertools import accumulate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hasten.rpc.transport._guards import PingStrikes, TokenBucket
+from hasten.rpc.transport._guards import PingStrikes, ResetBudget, TokenBucket
 
 
 class Clock:
@@ -100,3 +101,21 @@ def test_data_forgives() -> None:
     strikes = PingStrikes(0, 10.0, Clock())
     assert not any(strikes.strike(sent_bytes) for sent_bytes in range(100))
     assert strikes.strike(99)
+
+
+@given(st.lists(st.integers(0, 20), max_size=50), st.integers(0, 10))
+def test_resets_are_paid_by_what_is_not_reset(opens: list[int], burst: int) -> None:
+    """Whatever order streams are opened and reset in, no more are reset than the burst and the most that were kept."""
+    budget = ResetBudget(burst, 0.0, Clock())
+    most_kept = 0
+    for resets, opened in enumerate(accumulate(opens), 1):
+        if not budget.take(opened):
+            break
+        most_kept = max(most_kept, opened - resets)
+        assert resets <= burst + most_kept
+
+
+def test_who_resets_every_other_stream() -> None:
+    """As many streams as are kept may be reset, for ever."""
+    budget = ResetBudget(1, 0.0, Clock())
+    assert all(budget.take(opened) for opened in range(2, 20_000, 2))

@@ -67,7 +67,7 @@ class ClientConnection(Connection[ClientCall]):
         self._whole_message_bytes = MESSAGE_PREFIX + min(
             limits.message_bytes, limits.stream_window_bytes - MESSAGE_PREFIX
         )
-        self._most_streams = self.peer_streams
+        self._most_streams = self.peer_settings.concurrent_streams
         self._half_open: set[int] = set()
         self._told_closing = False
         self._ready = False
@@ -88,12 +88,12 @@ class ClientConnection(Connection[ClientCall]):
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._most_streams = self.peer_streams
+        self._most_streams = self.peer_settings.concurrent_streams
         self._start_waiting()
 
     def on_settings(self) -> None:
         if not self.output.paused:
-            self._most_streams = self.peer_streams
+            self._most_streams = self.peer_settings.concurrent_streams
         if not self._ready:
             self._ready = True
             self._owner.connection_ready(self)

@@ -11,12 +11,13 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Generic, TypeVar, cast
 
-from hasten.rpc._limits import LARGEST_STREAM_ID, LARGEST_WINDOW, Limits
+from hasten.rpc._limits import LARGEST_STREAM_ID, Limits
 from hasten.rpc.transport._deadlines import Deadlines
-from hasten.rpc.transport._guards import PingStrikes, TokenBucket
+from hasten.rpc.transport._guards import PingStrikes, ResetBudget
 from hasten.rpc.transport._keepalive import Keepalive
 from hasten.rpc.transport._output import Output
 from hasten.rpc.transport._parted_block import PartedBlock
+from hasten.rpc.transport._peer_settings import PeerSettings
 from hasten.rpc.transport._reading import Reading
 from hasten.rpc.transport._stream import Stream
 from hasten.rpc.wire._frames import (
@@ -32,7 +33,6 @@ from hasten.rpc.wire._frames import (
     HEADER_TABLE_SIZE,
     HEADERS,
     INITIAL_WINDOW_SIZE,
-    MAX_CONCURRENT_STREAMS,
     MAX_FRAME_SIZE,
     MAX_HEADER_LIST_SIZE,
     PADDED,
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self.closing = False
         self.lost: asyncio.Future[None] = loop.create_future()
         self.goaway_reason = ""
-        self.peer_streams = LARGEST_STREAM_ID
+        self.peer_settings = PeerSettings(self.output)
         self._strikes = PingStrikes(limits.ping_strikes, limits.ping_seconds)
         self._transport: asyncio.Transport | None = None
         self._partial = bytearray()
@@ -115,9 +115,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         self._unwidened = 0
         self._widen_at = limits.connection_window_bytes // 2
         self._window = limits.connection_window_bytes
-        self._resets = TokenBucket(limits.reset_burst, limits.reset_rate)
-        self._reset_count = 0
-        self._most_kept = 0
+        self._resets = ResetBudget(limits.reset_burst, limits.reset_rate)
         self.reading = Reading(loop, limits)
         self.deadlines = Deadlines(loop, self.open_streams)
         self._patience: asyncio.TimerHandle | None = None
@@ -368,17 +366,8 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         return False
 
     def charge_reset(self) -> None:
-        """Count a stream that ended early at the peer's will (CVE-2023-44487), or by its fault (CVE-2025-8671).
-
-        Streams that were opened and not reset give tokens back, each once: those that are open now may still be reset,
-        so only what lies above the most there ever were counts.
-        """
-        self._reset_count += 1
-        kept = self.opened - self._reset_count
-        if kept > self._most_kept:
-            self._resets.give(kept - self._most_kept)
-            self._most_kept = kept
-        if not self._resets.take():
+        """Count a stream that ended early at the peer's will (CVE-2023-44487), or by its fault (CVE-2025-8671)."""
+        if not self._resets.take(self.opened):
             raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "too many streams were reset")
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -400,26 +389,11 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
             check_settings_ack(stream_id, payload)
             self.settings_acknowledged()
             return
-        stuck = self.output.stuck_streams
-        for key, value in settings(stream_id, payload, self.limits.settings_per_frame):
-            self._apply_setting(key, value)
-        self.reading.charge_work(_WAKING_COST * (stuck - self.output.stuck_streams))
+        woken = self.peer_settings.take(settings(stream_id, payload, self.limits.settings_per_frame))
+        self.reading.charge_work(_WAKING_COST * woken)
         self._reply(SETTINGS_ACK)
         self.on_settings()
         self.output.pump()
-
-    def _apply_setting(self, key: int, value: int) -> None:
-        if key == INITIAL_WINDOW_SIZE:
-            if value > LARGEST_WINDOW or not self.output.set_initial_window(value):
-                raise ConnectionViolation(ErrorCode.FLOW_CONTROL_ERROR, f"SETTINGS_INITIAL_WINDOW_SIZE {value}")
-        elif key == MAX_FRAME_SIZE:
-            if not DEFAULT_FRAME_SIZE <= value < 1 << 24:
-                raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_MAX_FRAME_SIZE {value}")
-            self.output.frame_size = value
-        elif key == MAX_CONCURRENT_STREAMS:
-            self.peer_streams = value
-        elif key == ENABLE_PUSH and value > 1:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, f"SETTINGS_ENABLE_PUSH {value}")
 
     def _on_goaway_frame(self, stream_id: int, payload: bytes) -> None:
         last_stream_id, code, reason = goaway(stream_id, payload)

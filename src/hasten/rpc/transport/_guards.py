@@ -46,6 +46,34 @@ class TokenBucket:
         self._at = now
 
 
+class ResetBudget:
+    """Pays for streams that end early: by a token bucket, and by the streams that do not.
+
+    Each stream that was opened and not reset gives a token back, once: those that are open now may still be reset, so
+    only what lies above the most there ever were counts.
+    """
+
+    __slots__ = ("_bucket", "_most_kept", "_resets")
+
+    def __init__(self, burst: float, rate: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bucket = TokenBucket(burst, rate, clock)
+        self._resets = 0
+        self._most_kept = 0
+
+    def take(self, opened: int) -> bool:
+        """Pay for a reset; False when it is one too many.
+
+        Args:
+          opened: Streams that were opened until now.
+        """
+        self._resets += 1
+        kept = opened - self._resets
+        if kept > self._most_kept:
+            self._bucket.give(kept - self._most_kept)
+            self._most_kept = kept
+        return self._bucket.take()
+
+
 class PingStrikes:
     """Counts PINGs that come sooner than allowed (grpc-core's rule, gRFC A8).
 

@@ -8,6 +8,7 @@ raises; until it returns, its call counts against the connection's and the serve
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from contextvars import copy_context
 from typing import Any, NoReturn, TypeVar
 
@@ -67,23 +68,27 @@ class Threads:
     async def _in_thread(self, work: "Work", call: ServerCall, message: bytes | None) -> None:
         loop = asyncio.get_running_loop()
         running = self.executor.submit(copy_context().run, work, ThreadContext(call, loop), message)
-        try:
-            await asyncio.shield(asyncio.wrap_future(running, loop=loop))
-        except asyncio.CancelledError:
-            if not running.cancel() and not running.done():
-                await _ended(running, loop)
-            raise
-
-
-async def _ended(running: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait until a thread has finished its work, however often we are cancelled."""
-    ended = asyncio.Event()
-    running.add_done_callback(lambda _: loop.call_soon_threadsafe(ended.set))
-    while not ended.is_set():
+        ended = asyncio.Event()
+        running.add_done_callback(lambda _: _wake(loop, ended))
         try:
             await ended.wait()
         except asyncio.CancelledError:
-            continue
+            if not running.cancel():
+                await _until(ended)
+            raise
+        running.result()
+
+
+def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the loop has ended before its thread
+        loop.call_soon_threadsafe(ended.set)
+
+
+async def _until(ended: asyncio.Event) -> None:
+    """Wait until a thread has finished its work, however often we are cancelled."""
+    while not ended.is_set():
+        with suppress(asyncio.CancelledError):
+            await ended.wait()
 
 
 Work = Callable[["ThreadContext", bytes | None], None]
@@ -100,13 +105,19 @@ def _work_of_kind(method: Method) -> Work:
         except StopIteration as error:  # no future takes it: the call would never end (PEP 479 has the same rule)
             raise RuntimeError("the handler raised StopIteration") from error
         if method.response_streaming:
-            for response in result:
-                context.send(serialize(response))
+            with _closed_in_the_end(result):
+                for response in result:
+                    context.send(serialize(response))
         elif not context.failed:
             context.respond(serialize(result))
         context.finish()
 
     return work
+
+
+def _closed_in_the_end(responses: Any) -> AbstractContextManager[Any]:
+    """Return what ends a generator in its thread, and not when somebody lets go of an error's traceback."""
+    return closing(responses) if hasattr(responses, "close") else nullcontext()
 
 
 class ThreadContext(grpc.ServicerContext):

@@ -119,6 +119,18 @@ def redis_url() -> str:
     return _server_url("HASTEN_TEST_REDIS_URL")
 
 
+@pytest.fixture(scope="session")
+def redis_cluster_url() -> str:
+    """Return the URL of a real Redis Cluster of three masters that holds nothing anybody needs."""
+    return _server_url("HASTEN_TEST_REDIS_CLUSTER_URL")
+
+
+@pytest.fixture(scope="session")
+def memcached_url() -> str:
+    """Return the URL of a real Memcached server that holds nothing anybody needs."""
+    return _server_url("HASTEN_TEST_MEMCACHED_URL")
+
+
 def _server_url(variable: str) -> str:
     """Return the URL or path in `variable`; without one skip the test, or fail it where every server is required."""
     url = os.environ.get(variable, "")

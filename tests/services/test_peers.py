@@ -38,6 +38,12 @@ ENDLESS = """#!/bin/sh
 echo $$ > "$0.pid"
 exec /bin/sleep 60
 """
+SERVERS = {
+    "HASTEN_TEST_REDIS_URL": "redis://127.0.0.1:1/0",
+    "HASTEN_TEST_REDIS_CLUSTER_URL": "redis+cluster://127.0.0.1:1",
+    "HASTEN_TEST_MEMCACHED_URL": "memcached://127.0.0.1:1",
+}
+"""Given, so that none is started."""
 
 
 class Machine:
@@ -68,7 +74,7 @@ class Machine:
     def environment(self, **changes: str) -> dict[str, str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith("HASTEN_")}
         given = {
-            "HASTEN_TEST_REDIS_URL": "redis://127.0.0.1:1/0",
+            **SERVERS,
             "HASTEN_TEST_H2LOAD": "/h2load",
             "HASTEN_TEST_NGHTTP": "/nghttp",
         }
@@ -159,7 +165,7 @@ def test_nothing_is_built_where_that_is_forbidden(machine: Machine) -> None:
 def test_without_a_builder_peers_are_missing(machine: Machine) -> None:
     """Where Go or Node is not installed the command runs without their peers, each with its reason."""
     done = machine.services("run", "--", sys.executable, "-c", PRINT_PEERS)
-    assert set(json.loads(done.stdout)) == {"HASTEN_TEST_REDIS_URL", "HASTEN_TEST_H2LOAD", "HASTEN_TEST_NGHTTP"}
+    assert set(json.loads(done.stdout)) == {*SERVERS, "HASTEN_TEST_H2LOAD", "HASTEN_TEST_NGHTTP"}
     assert re.search(r"^services: grpcurl is missing: .*no go on PATH", done.stderr, re.MULTILINE)
     assert re.search(r"^services: grpc-js is missing: .*no npm on PATH", done.stderr, re.MULTILINE)
 

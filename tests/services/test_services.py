@@ -13,6 +13,10 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "services"
 VARIABLE = "HASTEN_TEST_REDIS_URL"
+OTHERS = {
+    "HASTEN_TEST_REDIS_CLUSTER_URL": "redis+cluster://127.0.0.1:1",
+    "HASTEN_TEST_MEMCACHED_URL": "memcached://127.0.0.1:1",
+}
 PRINT_URL = f"import os; print(os.environ.get({VARIABLE!r}, ''))"
 PING = f"""
 import os, socket, urllib.parse
@@ -34,9 +38,12 @@ def redis_installed() -> None:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Return an environment in which nothing is given, required, installed or built, with `changes`."""
+    """Return an environment in which no Redis is given, nothing required, installed or built, with `changes`.
+
+    The other servers count as given, so that each test starts one at most.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HASTEN_")}
-    return {**kept, "HASTEN_NO_INSTALL": "1", **changes}
+    return {**kept, **OTHERS, "HASTEN_NO_INSTALL": "1", **changes}
 
 
 def services(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +83,42 @@ def test_data_lies_in_a_temporary_folder(tmp_path: Path) -> None:
     done = services("run", "--", sys.executable, "-c", PING, TMPDIR=str(tmp_path))
     assert done.returncode == 0
     assert not list(tmp_path.iterdir())
+
+
+ASK_ALL = """
+import os, socket, sys, urllib.parse
+url = urllib.parse.urlsplit(os.environ[sys.argv[1]])
+for place in url.netloc.split(","):
+    host, port = place.split(":")
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(sys.argv[2].encode() + b"\\r\\n")
+        answer = connection.recv(4096).decode()
+    print(next(line for line in answer.splitlines() if line.startswith(sys.argv[3])))
+"""
+
+
+@pytest.mark.usefixtures("redis_installed")
+def test_redis_cluster_is_formed_and_ended() -> None:
+    """The command finds three nodes of a cluster that has all slots; afterwards their processes are gone."""
+    variable = "HASTEN_TEST_REDIS_CLUSTER_URL"
+    question = (variable, "CLUSTER INFO", "cluster_slots_ok")
+    done = services("run", "--", sys.executable, "-c", ASK_ALL, *question, **{variable: "", VARIABLE: "redis://given"})
+    assert done.stdout.splitlines() == ["cluster_slots_ok:16384"] * 3
+    (ended,) = (line for line in done.stderr.splitlines() if "redis-cluster ended" in line)
+    pids = [int(pid) for pid in ended.partition("(pid ")[2].rstrip(")").split()]
+    assert len(pids) == 3
+    assert not any(map(alive, pids))
+
+
+@pytest.mark.skipif(shutil.which("memcached") is None, reason="memcached is not on PATH")
+def test_memcached_answers_and_is_ended() -> None:
+    """The command finds a Memcached that answers; afterwards its process is gone."""
+    variable = "HASTEN_TEST_MEMCACHED_URL"
+    question = (variable, "version", "VERSION")
+    done = services("run", "--", sys.executable, "-c", ASK_ALL, *question, **{variable: "", VARIABLE: "redis://given"})
+    assert done.stdout.startswith("VERSION")
+    (ended,) = (line for line in done.stderr.splitlines() if "memcached ended" in line)
+    assert not alive(int(ended.partition("(pid ")[2].rstrip(")")))
 
 
 @pytest.mark.parametrize("code", [0, 1, 5])

@@ -51,3 +51,22 @@ class CallFinished(msgspec.Struct, frozen=True, gc=False):
 
 CallSignal = CallStarted | CallFinished
 CallHook = Callable[[CallSignal], None]
+
+
+class CacheLoaded(msgspec.Struct, frozen=True, gc=False):
+    """A cache has found a value that its memory had not, or has failed to.
+
+    Attributes:
+      region: The cached function, or another part of the cache.
+      source: Where it came from: the second tier, or the loader.
+      ok: Whether there is a value.
+      seconds: How long that took.
+    """
+
+    region: str
+    source: Literal["second", "loader"]
+    ok: bool
+    seconds: float
+
+
+CacheHook = Callable[[CacheLoaded], None]

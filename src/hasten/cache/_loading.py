@@ -1,0 +1,397 @@
+"""One load, step by step: the second tier, its lease, the loader, and what is kept of it where."""
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from hasten._core.errors import HastenError
+from hasten._core.signals import CacheLoaded
+from hasten.cache._backplane import UNTRUSTED_SECONDS, Invalidation
+from hasten.cache._codec import CodecError
+from hasten.cache._entry import Entry
+from hasten.cache._flight import Flight, NotShared
+from hasten.cache._payload import Stored
+from hasten.cache._policy import Loaded, Policy
+from hasten.cache._second import Ill, SecondTier, versions_of
+from hasten.cache._store import Lease, StoreError
+from hasten.cache._tags import Versions, plain_tags
+from hasten.resilience import DeadlineExceeded, deadline, expired
+
+if TYPE_CHECKING:
+    from hasten.cache._region import Region
+
+V = TypeVar("V")
+
+_FIRST_LOOK, _LATER_LOOKS = 0.002, 0.05  # seconds between looks for the value that another process loads
+_EARLIEST = 0.5  # part of its life in which a value is never refreshed ahead
+
+
+class LoadTimeout(HastenError, TimeoutError):
+    """Raised when a loader took longer than its policy's `hard_timeout`; the source is slow, or the bound too tight."""
+
+    exit_code = 3
+
+    def __init__(self, region: str, seconds: float) -> None:
+        super().__init__(f"{region}: not loaded within {seconds:g} s")
+        self.region = region
+        self.seconds = seconds
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.region, self.seconds)
+
+
+class Life(msgspec.Struct, frozen=True, gc=False):
+    """The moments of a value by `time.monotonic()`, see `Entry`; `stamp` is when its load began, by `time.time()`."""
+
+    stamp: float
+    fresh_until: float
+    stale_until: float
+    error_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable(Generic[V]):
+    """A value of the second tier, with what its bytes mean."""
+
+    stored: Stored
+    value: V
+
+
+class Loading(Generic[V]):
+    """A load of one key for one caller.
+
+    Args:
+      known: The entry that is to be renewed; a value of the second tier must be younger.
+      forced: The second tier's value does not count.
+    """
+
+    __slots__ = ("_loader", "_region", "forced", "key", "known", "policy", "tags", "text")
+
+    def __init__(
+        self,
+        region: "Region[V]",
+        key: Hashable,
+        loader: Callable[[], Awaitable[V | Loaded[V]]],
+        tags: Iterable[str],
+        policy: Policy,
+        *,
+        known: Entry[V] | None = None,
+        forced: bool = False,
+    ) -> None:
+        self._region = region
+        self._loader = loader
+        self.policy = policy
+        self.key = key
+        self.text = region.text_of(key) if region.has_second else ""
+        found = region.found_tags.get(key) if region.found_tags else None
+        self.tags = plain_tags(dict.fromkeys((*tags, *found)) if found else tags)
+        self.known = known
+        self.forced = forced
+
+    async def run(self, flight: Flight[V]) -> V:
+        """Lead a flight: return the value, kept where it may be, and tell the followers."""
+        second = self._region.core.second
+        self._region.core.start()
+        if second is None or not self.text:
+            return await self._from_source(flight, lives_shortly=False)
+        try:
+            return await self._through(second, flight)
+        except Ill:
+            return await self._from_source(flight, lives_shortly=True)
+
+    async def look(self, flight: Flight[V]) -> V | None:
+        """Return the second tier's value, kept in memory; None if it has none."""
+        second = self._region.core.second
+        self._region.core.start()
+        if second is None or not self.text or self._region.core.is_pending(self.text, self.tags):
+            return None
+        began = time.monotonic()
+        with suppress(Ill):
+            readable = self._readable(await second.read(self.text, self.tags))
+            if readable is not None and self._may_be_stale(readable):
+                return self._take(flight, readable, began)
+        return None
+
+    async def put(self, value: V | Loaded[V]) -> bool:
+        """Keep a value without a load, in the place of what every process has; return whether every process knows."""
+        region, loaded = self._region, _loaded(value)
+        self.tags = tuple(dict.fromkeys((*self.tags, *plain_tags(loaded.tags))))
+        region.drop([self.key])
+        second = region.core.second
+        if second is None or not self.text:
+            self._finish(Flight(), loaded, time.monotonic(), region.core.tags.of(self.tags), lives_shortly=False)
+            return True
+        try:
+            await self._put_through(second, loaded)
+            told = await region.core.announce(Invalidation((self.text,)))
+        except Ill:
+            told = False
+        region.drop([self.key])
+        if not told:
+            await region.core.invalidate([self.text], ())  # told later, too
+        return told and region.core.backplane is not None
+
+    async def _put_through(self, second: SecondTier, loaded: Loaded[V]) -> None:
+        """Write a value to the second tier, whatever is there."""
+        began = time.monotonic()
+        life = self._life(loaded, began, began)
+        data = self._region.encode(loaded.value)
+        while (lease := await second.lease(self.text, self.policy.lease, self.tags)) is None:
+            await second.invalidate([self.text], ())  # ends the lease of who loads
+        stored = _stored(data, life, 0.0, self.tags, lease.versions)
+        # One that is refused was overtaken by another change, and is as if it had come before that.
+        await second.write(self.text, stored, life.error_until - began, lease.token)
+
+    async def alone(self) -> V:
+        """Load for one caller, as if there were no cache."""
+        return _loaded(await self._call()).value
+
+    # ---- the source
+
+    async def _call(self) -> V | Loaded[V]:
+        """Call the loader, within its time and the bound on loads."""
+        counts, slots = self._region.counts, self._region.core.load_slots
+        began, ok = time.monotonic(), False
+        counts.loads += 1
+        try:
+            if slots is None:
+                result = await self._call_in_time()
+            else:
+                async with slots:
+                    result = await self._call_in_time()
+            ok = True
+            return result
+        finally:
+            counts.load_errors += not ok
+            counts.load_seconds += time.monotonic() - began
+            self._tell("loader", began, ok=ok)
+
+    def _tell(self, source: Literal["second", "loader"], began: float, *, ok: bool) -> None:
+        core = self._region.core
+        if core.hooks:
+            core.tell(CacheLoaded(self._region.name, source, ok, time.monotonic() - began))
+
+    async def _call_in_time(self) -> V | Loaded[V]:
+        timeout = self.policy.hard_timeout
+        if timeout == math.inf:
+            return await self._loader()
+        try:
+            async with deadline(timeout):
+                return await self._loader()
+        except DeadlineExceeded as error:
+            if expired():  # the caller's own time is over
+                raise
+            raise LoadTimeout(self._region.name, timeout) from error
+
+    async def _from_source(self, flight: Flight[V], *, lives_shortly: bool) -> V:
+        """Load without the second tier."""
+        core = self._region.core
+        flight.versions = versions = core.tags.of(self.tags)
+        began = time.monotonic()
+        loaded = _loaded(await self._call())
+        extra = [tag for tag in plain_tags(loaded.tags) if tag not in self.tags]
+        if extra:
+            flight.detached |= not flight.overtaken_by.isdisjoint(extra)
+            versions += core.tags.of(extra)
+        self._finish(flight, loaded, began, versions, lives_shortly=lives_shortly)
+        return loaded.value
+
+    # ---- the second tier
+
+    async def _through(self, second: SecondTier, flight: Flight[V]) -> V:
+        """Take the second tier's value, or load under its lease while other processes wait for ours."""
+        core = self._region.core
+        give_up = time.monotonic() + self.policy.lease
+        pause = _FIRST_LOOK
+        while True:
+            began = time.monotonic()
+            if core.is_pending(self.text, self.tags):
+                raise Ill("it has what is invalid")
+            readable = self._readable(await second.read(self.text, self.tags))
+            if readable is not None and self._is_good(readable):
+                return self._take(flight, readable, began)
+            lease = await second.lease(self.text, self.policy.lease, self.tags)
+            if lease is not None:
+                return await self._under_lease(second, flight, lease, readable)
+            if readable is not None and self._may_be_stale(readable):
+                return self._take(flight, readable, began)
+            if began > give_up:
+                raise Ill("the lease is kept for too long")
+            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+            pause = min(2 * pause, _LATER_LOOKS)
+
+    def _is_good(self, readable: "_Readable[V]") -> bool:
+        """Whether the second tier's value will do without a load."""
+        if self.forced or time.time() >= readable.stored.fresh_until:
+            return False
+        return self.known is None or readable.stored.loaded_at > self.known.stamp
+
+    def _may_be_stale(self, readable: "_Readable[V]") -> bool:
+        """Whether to serve a stale value while another process renews it; a renewal of ours waits for that one."""
+        return self.known is None and not self.forced and time.time() < readable.stored.stale_until
+
+    async def _under_lease(
+        self, second: SecondTier, flight: Flight[V], lease: Lease, readable: "_Readable[V] | None"
+    ) -> V:
+        core, began = self._region.core, time.monotonic()
+        flight.versions = versions = tuple(zip(self.tags, lease.versions, strict=True))
+        try:
+            loaded = _loaded(await self._call())
+        except BaseException as error:
+            core.spawn(self._release(second, lease))
+            if isinstance(error, Exception) and readable is not None and time.time() < readable.stored.error_until:
+                self._region.counts.stale_on_error += 1
+                core.log_failure(self._region.name, error)
+                return self._take(flight, readable, began)
+            raise
+        if not set(plain_tags(loaded.tags)) <= set(self.tags):
+            # Their versions from before the load are not known: an invalidation may have come between. Next time.
+            self._region.remember_tags(self.key, (*self.tags, *loaded.tags))
+            flight.detached = True
+        life = self._finish(flight, loaded, began, versions, lives_shortly=False)
+        if life is None or flight.detached:
+            core.spawn(self._release(second, lease))
+        else:
+            core.spawn(self._pass_on(second, lease, loaded.value, life, time.monotonic() - began))
+        return loaded.value
+
+    async def _pass_on(self, second: SecondTier, lease: Lease, value: V, life: Life, load_seconds: float) -> None:
+        """Write a loaded value to the second tier."""
+        try:
+            data = self._region.encode(value)
+        except CodecError as error:
+            self._region.core.log_failure(self._region.name, error)
+            await self._release(second, lease)
+            return
+        stored = _stored(data, life, load_seconds, self.tags, lease.versions)
+        with suppress(Ill, StoreError):  # the caller has its value
+            await second.write(self.text, stored, life.error_until - time.monotonic(), lease.token)
+
+    async def _release(self, second: SecondTier, lease: Lease) -> None:
+        with suppress(Ill, StoreError):  # it ends by itself
+            await second.release(self.text, lease.token)
+
+    def _readable(self, stored: Stored | None) -> "_Readable[V] | None":
+        """Return a stored value with what its bytes mean; None if they mean nothing any more."""
+        if stored is None:
+            return None
+        try:
+            return _Readable(stored, self._region.decode(stored.data))
+        except CodecError as error:
+            self._region.core.log_failure(self._region.name, error)
+            return None
+
+    def _take(self, flight: Flight[V], readable: "_Readable[V]", began: float) -> V:
+        """Keep and return a value of the second tier."""
+        region, stored, value = self._region, readable.stored, readable.value
+        region.counts.second_hits += 1
+        self._tell("second", began, ok=True)
+        life = Life(
+            stored.loaded_at,
+            _by_monotonic(stored.fresh_until),
+            _by_monotonic(stored.stale_until),
+            _by_monotonic(stored.error_until),
+        )
+        entry = Entry(region, self.key, value)
+        entry.loaded_at = _by_monotonic(stored.loaded_at)
+        entry.load_seconds = stored.load_seconds
+        entry.tags = versions_of(stored) or None
+        entry.text = self.text
+        self._keep(flight, entry, life, began, lives_shortly=False)
+        flight.succeed(value)
+        return value
+
+    # ---- what is kept
+
+    def _finish(
+        self,
+        flight: Flight[V],
+        loaded: Loaded[V],
+        began: float,
+        versions: Versions,
+        *,
+        lives_shortly: bool,
+    ) -> Life | None:
+        """Keep a loaded value if it may be kept, and tell the followers; return its life, None if it has none."""
+        if not loaded.store:
+            flight.fail(NotShared())
+            return None
+        now = time.monotonic()
+        life = self._life(loaded, began, now)
+        entry = Entry(self._region, self.key, loaded.value)
+        entry.loaded_at = began
+        entry.load_seconds = now - began
+        entry.tags = versions or None
+        entry.text = self.text
+        self._keep(flight, entry, life, began, lives_shortly=lives_shortly)
+        flight.succeed(loaded.value)
+        return life if life.error_until > now else None
+
+    def _life(self, loaded: Loaded[V], began: float, now: float) -> Life:
+        policy = self.policy
+        ttl = loaded.ttl
+        if ttl is None:
+            ttl = policy.ttl if loaded.value is not None or policy.none_ttl is None else policy.none_ttl
+            ttl *= 1.0 - policy.jitter * random.random()
+        fresh_until = now + ttl
+        stale = policy.stale if loaded.stale is None else loaded.stale
+        on_error = policy.stale_if_error if loaded.stale_if_error is None else loaded.stale_if_error
+        stamp = time.time() - (now - began)
+        return Life(stamp, fresh_until, fresh_until + stale, fresh_until + max(stale, on_error))
+
+    def _keep(self, flight: Flight[V], entry: Entry[V], life: Life, began: float, *, lives_shortly: bool) -> None:
+        """Put an entry into the memory, unless an invalidation has overtaken the load."""
+        region = self._region
+        if flight.detached or (entry.tags is not None and not region.core.tags.are_current(entry.tags)):
+            region.counts.detached += 1
+            return
+        now = time.monotonic()
+        entry.stamp = life.stamp
+        limit = began + UNTRUSTED_SECONDS if lives_shortly or not region.core.trusted else math.inf
+        entry.fresh_until = min(life.fresh_until, limit)
+        entry.stale_until = min(life.stale_until, limit)
+        entry.error_until = min(life.error_until, limit)
+        entry.calm_until = self._calm_until(entry, now)
+        entry.epoch = region.memory.epoch
+        if entry.error_until > now:
+            region.memory.add(entry)
+
+    def _calm_until(self, entry: Entry[V], now: float) -> float:
+        """Draw the moment of refreshing ahead.
+
+        Source: Vattani, Chierichetti, Lowenstein: "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015: a value
+        is refreshed at a random time before its end, earlier the longer a load takes. Each look at the value draws
+        there; one draw when it is kept gives each process its moment, and a hit nothing to do.
+        """
+        ahead = -entry.load_seconds * self.policy.early * math.log(1.0 - random.random())
+        return max(entry.fresh_until - ahead, now + _EARLIEST * (entry.fresh_until - now))
+
+
+def _loaded(result: "V | Loaded[V]") -> Loaded[V]:
+    return result if isinstance(result, Loaded) else Loaded(value=result)
+
+
+def _by_monotonic(moment: float) -> float:
+    """Return a moment of `time.time()` by `time.monotonic()`."""
+    return moment - time.time() + time.monotonic()
+
+
+def _stored(data: bytes, life: Life, load_seconds: float, tags: tuple[str, ...], versions: tuple[int, ...]) -> Stored:
+    shift = time.time() - time.monotonic()
+    return Stored(
+        data=data,
+        loaded_at=life.stamp,
+        load_seconds=load_seconds,
+        fresh_until=life.fresh_until + shift,
+        stale_until=life.stale_until + shift,
+        error_until=life.error_until + shift,
+        tags=tags,
+        versions=versions,
+    )

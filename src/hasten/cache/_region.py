@@ -1,0 +1,289 @@
+"""A named part of a cache: the values of one function, of explicit keys, of HTTP responses.
+
+A lookup that the caller's own look at `entries` could not answer comes here: `load` serves what is stale, follows a
+load that is under way, or leads one (`hasten.cache._loading`).
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from hasten.cache._codec import Codec
+from hasten.cache._entry import Entry
+from hasten.cache._flight import Flight, LeaderGone, NotShared
+from hasten.cache._loading import Loading
+from hasten.cache._policy import Loaded, Policy
+from hasten.cache._statistics import Counts
+from hasten.resilience import DeadlineExceeded, expired
+
+if TYPE_CHECKING:
+    from hasten.cache._core import Core
+
+V = TypeVar("V")
+Loader = Callable[[], Awaitable[V | Loaded[V]]]
+
+_RENEW_AGAIN = 1.0  # seconds after a renewal began until another may: an ill source is not asked for by each reader
+_MOST_FOUND_TAGS = 10_000
+
+
+class Region(Generic[V]):
+    """A part of a cache with a name and a policy; `Cache.region` makes it.
+
+    Attributes:
+      entries: What the memory has, by key; callers look here before they call `load`.
+      by_text: The same by the second tier's keys.
+      memory: Where the entries live.
+      codec: Makes bytes for the second tier; without one the region has the memory alone.
+      text_of: Makes a key of the second tier.
+      counts: What happened.
+      flights: Loads under way.
+      looks: Looks into the second tier alone that are under way.
+      found_tags: Tags that loaders have found, for the next load of the key.
+      has_second: Its values go to the second tier, too.
+    """
+
+    def __init__(
+        self, core: "Core", name: str, policy: Policy, codec: Codec[V] | None, text_of: Callable[[Hashable], str]
+    ) -> None:
+        self.name = name
+        self.policy = policy
+        self.codec = codec
+        self.text_of = text_of
+        self.core = core
+        self.memory = core.memory
+        self.entries: dict[Hashable, Entry[V]] = {}
+        self.by_text: dict[str, Entry[V]] = {}
+        self.counts = Counts()
+        self.flights: dict[Hashable, Flight[V]] = {}
+        self.looks: set[Flight[V]] = set()
+        self.found_tags: dict[Hashable, tuple[str, ...]] = {}
+        self.has_second = core.second is not None and codec is not None
+
+    # ---- lookups
+
+    def peek(self, key: Hashable) -> Entry[V] | None:
+        """Return what memory may serve now, fresh or stale while it is renewed; None otherwise. Nothing is loaded."""
+        entry = self._current(key)
+        return entry if entry is not None and time.monotonic() < entry.stale_until else None
+
+    async def load(self, key: Hashable, loader: Loader[V], tags: Sequence[str] = (), policy: Policy | None = None) -> V:
+        """Return the value under a key: from memory, from the second tier, or by the loader.
+
+        Args:
+          loader: Loads the value, in the caller's task if this is the first that wants it.
+          tags: Of the value, as far as they are known before it is loaded.
+          policy: In the place of the region's.
+        Raises:
+          LoadTimeout: the loader took longer than the policy allows.
+          DeadlineExceeded: the ambient deadline passed.
+          Exception: what the loader raised; everybody who waited for it gets an exception of their own.
+        Cancellation: cancelling one caller harms nobody else; if it led, another caller loads anew.
+        """
+        loading = Loading(self, key, loader, tags, policy or self.policy)
+        entry = self._current(key)
+        if entry is not None:
+            now = time.monotonic()
+            if now < entry.stale_until:
+                return self._serve(entry, now, loading)
+            if now < entry.error_until:
+                self.counts.misses += 1
+                return await self._renewed_or_stale(entry, loading)
+        self.counts.misses += 1
+        return await self._fly(loading)
+
+    async def get(self, key: Hashable) -> V | None:
+        """Return the value under a key, fresh or stale, from memory or from the second tier; None without one.
+
+        Nothing is loaded, so a value that is None looks like none; of two that ask at once both ask the second tier.
+        """
+        entry = self.peek(key)
+        if entry is not None:
+            self.counts.hits += 1
+            return entry.value
+        self.counts.misses += 1
+        loading = Loading(self, key, _no_loader, (), self.policy)
+        flight: Flight[V] = Flight(loading.text)
+        self.looks.add(flight)
+        try:
+            return await loading.look(flight)
+        finally:
+            self.looks.discard(flight)
+
+    async def refresh(
+        self, key: Hashable, loader: Loader[V], tags: Sequence[str] = (), policy: Policy | None = None
+    ) -> V:
+        """Load anew, whatever is there, and return the value; see `load`."""
+        self.detach(key)  # what is under way began before
+        return await self._fly(Loading(self, key, loader, tags, policy or self.policy, forced=True))
+
+    # ---- changes
+
+    async def store(self, key: Hashable, value: V | Loaded[V], tags: Sequence[str] = ()) -> bool:
+        """Put a value under a key, in the place of what every process has there.
+
+        Returns:
+          Whether every process knows; False while the second tier is ill.
+        """
+        return await Loading(self, key, _no_loader, tags, self.policy).put(value)
+
+    def encode(self, value: V) -> bytes:
+        """Return a value's bytes for the second tier.
+
+        Raises:
+          CodecError: it has none.
+        """
+        assert self.codec is not None
+        return self.codec.encode(value)
+
+    def decode(self, data: bytes) -> V:
+        """Return the value of bytes from the second tier.
+
+        Raises:
+          CodecError: they are no such value.
+        """
+        assert self.codec is not None
+        return self.codec.decode(data)
+
+    async def invalidate(self, *keys: Hashable) -> bool:
+        """Drop keys in every process; loads under way give their values to those who wait, and store none.
+
+        Returns:
+          True when no process serves the old values any more; False when the others could not be told yet: they are
+          told as soon as possible.
+        Cancellation: what was sent is sent; this process has dropped the keys.
+        """
+        self.drop(keys)
+        done = await self.core.invalidate([self.text_of(key) for key in keys], ())
+        self.drop(keys)
+        return done
+
+    def drop(self, keys: Sequence[Hashable]) -> None:
+        """Drop keys from this process's memory, and detach their loads."""
+        for look in self.looks:
+            look.detached = True
+        for key in keys:
+            self.detach(key)
+            entry = self.entries.get(key)
+            if entry is not None:
+                self.memory.remove(entry)
+
+    def detach(self, key: Hashable) -> None:
+        """Let a load under way end for those who wait, and store nothing."""
+        flight = self.flights.pop(key, None)
+        if flight is not None:
+            flight.detached = True
+
+    def detach_all(self) -> None:
+        """Detach all loads under way."""
+        for key in list(self.flights):
+            self.detach(key)
+        for look in self.looks:
+            look.detached = True
+
+    def apply(self, texts: Collection[str], tags: Collection[str]) -> None:
+        """Drop what an invalidation names: entries by their keys, loads by keys and by tags that have changed."""
+        for text in texts:
+            entry = self.by_text.get(text)
+            if entry is not None:
+                self.memory.remove(entry)
+        for look in self.looks:
+            look.detached |= look.text in texts
+        for key, flight in list(self.flights.items()):
+            if flight.text in texts or not self.core.tags.are_current(flight.versions):
+                self.detach(key)
+            elif tags:
+                flight.overtaken_by = flight.overtaken_by.union(tags)
+
+    def remember_tags(self, key: Hashable, tags: Sequence[str]) -> None:
+        """Note tags that a loader has found, so that the next load asks for their versions before it begins."""
+        self.found_tags[key] = tuple(dict.fromkeys(tags))
+        if len(self.found_tags) > _MOST_FOUND_TAGS:
+            del self.found_tags[next(iter(self.found_tags))]
+
+    # ---- how a value is found
+
+    def _current(self, key: Hashable) -> Entry[V] | None:
+        """Return a key's entry if nothing has made it invalid."""
+        if time.monotonic() >= self.memory.trusted_until:
+            self.core.distrust()
+        entry = self.entries.get(key)
+        if entry is None:
+            return None
+        if entry.epoch is not self.memory.epoch:
+            if entry.tags is not None and not self.core.tags.are_current(entry.tags):
+                self.memory.remove(entry)
+                return None
+            entry.epoch = self.memory.epoch
+        return entry
+
+    def _serve(self, entry: Entry[V], now: float, loading: Loading[V]) -> V:
+        entry.visited = True
+        if now < entry.fresh_until:
+            self.counts.hits += 1
+        else:
+            self.counts.stale += 1
+            self._note_age(entry, now)
+        if now >= entry.calm_until and entry.key not in self.flights:
+            entry.calm_until = now + _RENEW_AGAIN
+            loading.known = entry
+            self.core.spawn(self._renew(loading))
+        return entry.value
+
+    async def _renew(self, loading: Loading[V]) -> None:
+        try:
+            await self._fly(loading)
+        except Exception as error:
+            self.core.log_failure(self.name, error)
+
+    async def _renewed_or_stale(self, entry: Entry[V], loading: Loading[V]) -> V:
+        """Load anew; serve what there is when that fails, or takes longer than the soft timeout."""
+        loading.known = entry
+        task = self.core.spawn(self._fly(loading))
+        soft_timeout = loading.policy.soft_timeout
+        await asyncio.wait([task], timeout=None if soft_timeout == math.inf else soft_timeout)
+        error = task.exception() if task.done() and not task.cancelled() else None
+        if task.done() and not task.cancelled() and error is None:
+            return task.result()
+        if error is not None:
+            self.core.log_failure(self.name, error)
+        self.counts.stale_on_error += 1
+        self._note_age(entry, time.monotonic())
+        return entry.value
+
+    def _note_age(self, entry: Entry[V], now: float) -> None:
+        self.counts.most_stale = max(self.counts.most_stale, now - entry.fresh_until)
+
+    async def _fly(self, loading: Loading[V]) -> V:
+        """Follow the load that is under way, or lead one."""
+        while (flight := self.flights.get(loading.key)) is not None:
+            self.counts.joined += 1
+            try:
+                return await flight.join()
+            except LeaderGone:
+                continue
+            except NotShared:
+                return await loading.alone()
+        return await self._lead(loading)
+
+    async def _lead(self, loading: Loading[V]) -> V:
+        key = loading.key
+        flight: Flight[V] = Flight(loading.text)
+        self.flights[key] = flight
+        try:
+            return await loading.run(flight)
+        except Exception as error:
+            # A leader whose own time was over says nothing about the time that its followers have.
+            flight.fail(LeaderGone() if isinstance(error, DeadlineExceeded) and expired() else error)
+            raise
+        except BaseException:
+            flight.fail(LeaderGone())
+            raise
+        finally:
+            if self.flights.get(key) is flight:
+                del self.flights[key]
+
+
+async def _no_loader() -> Loaded[V]:
+    raise NotImplementedError

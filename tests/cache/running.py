@@ -1,0 +1,21 @@
+"""Running a test's coroutine in a loop of its own."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from tests.conftest import LoopFactory
+
+Result = TypeVar("Result")
+
+
+def run(loop_factory: LoopFactory, scenario: Coroutine[Any, Any, Result]) -> Result:
+    """Run a scenario to its end, and close the loop."""
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        return runner.run(scenario)
+
+
+async def passes(count: int = 10) -> None:
+    """Let the loop turn so many times."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -1,0 +1,379 @@
+"""Caches that share a second tier and a backplane: one load for all, nothing stale anywhere."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from hasten.cache import Cache, Loaded, Policy, Read, StoreError, codec_for
+from hasten.cache._region import Region
+from hasten.cache.backplanes.memory import MemoryBackplane, memory_backplanes
+from hasten.cache.stores.memory import MemoryStore
+from tests.cache.running import passes, run
+from tests.cache.test_region import Source, expire
+from tests.conftest import LoopFactory
+
+
+class Shaky(MemoryStore):
+    """A store that fails, waits, or counts what is asked when the test says so.
+
+    Attributes:
+      error: Raised by everything.
+      hangs: Nothing is answered.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.error: StoreError | None = None
+        self.hangs = False
+
+    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
+        await self._mood()
+        return await super().read(key, tags)
+
+    async def invalidate(self, keys: Sequence[str] = (), tags: Sequence[str] = ()) -> tuple[int, ...]:
+        await self._mood()
+        return await super().invalidate(keys, tags)
+
+    async def _mood(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+
+
+class Processes:
+    """Two caches as two processes would have them.
+
+    Attributes:
+      store: What they share.
+      ours, theirs: A region of each, of the same name.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.store = Shaky()
+        self.planes: list[MemoryBackplane] = memory_backplanes(2, trust_seconds=60.0, untrusted_seconds=0.05)
+        self.caches = [Cache("memory://", self.store, backplane=plane, **options) for plane in self.planes]
+        self.ours, self.theirs = (self._region(cache) for cache in self.caches)
+
+    def _region(self, cache: Cache) -> Region[Any]:
+        policy = Policy(ttl=60.0, stale=60.0, jitter=0.0, early=0.0)
+        return cache.region("things", policy, codec=codec_for(Any))
+
+    async def join(self) -> None:
+        """Let both trust their memory."""
+        for cache in self.caches:
+            cache._core.start()
+        while not all(cache.statistics().trusted for cache in self.caches):
+            await asyncio.sleep(0)
+
+    async def aclose(self) -> None:
+        for cache in self.caches:
+            await cache.aclose()
+
+
+Scenario = Callable[[Processes, Source], Awaitable[None]]
+
+
+def with_two(loop_factory: LoopFactory, scenario: Scenario, **options: Any) -> None:
+    async def main() -> None:
+        processes = Processes(**options)
+        await processes.join()
+        try:
+            await scenario(processes, Source())
+        finally:
+            processes.store.error, processes.store.hangs = None, False
+            await processes.aclose()
+
+    run(loop_factory, main())
+
+
+def test_loaded_once_for_all(loop_factory: LoopFactory) -> None:
+    """What one process has loaded the other takes from the second tier, with its time and its tags."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        source.value = {"name": "chair", "price": 3}
+        assert await processes.ours.load(7, source.load, ["product:7"]) == source.value
+        await passes()
+        assert await processes.theirs.load(7, source.load, ["product:7"]) == source.value
+        assert source.loads == 1
+        assert processes.theirs.counts.second_hits == 1
+        ours, theirs = processes.ours.entries[7], processes.theirs.entries[7]
+        assert abs(ours.fresh_until - theirs.fresh_until) < 1.0
+        assert ours.tags == theirs.tags
+
+    with_two(loop_factory, scenario)
+
+
+def test_one_load_in_all_processes(loop_factory: LoopFactory) -> None:
+    """Callers in both processes that want a cold key at once make one load."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        source.close()
+        regions = [processes.ours, processes.theirs]
+        callers = [asyncio.create_task(region.load(7, source.load)) for region in regions * 20]
+        await passes(50)
+        source.open()
+        assert await asyncio.gather(*callers) == ["value"] * 40
+        assert source.loads == 1
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_leader_that_is_cancelled(loop_factory: LoopFactory) -> None:
+    """Its lease ends, and the other process loads."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        source.close()
+        leader = asyncio.create_task(processes.ours.load(7, source.load))
+        await passes()
+        other = asyncio.create_task(processes.theirs.load(7, source.load))
+        await passes()
+        leader.cancel()
+        await asyncio.gather(leader, return_exceptions=True)
+        source.open()
+        assert await other == "value"
+        assert source.loads == 2
+
+    with_two(loop_factory, scenario)
+
+
+@pytest.mark.parametrize("by", ["key", "tag"])
+def test_an_invalidation_reaches_every_process(by: str, loop_factory: LoopFactory) -> None:
+    """When it is complete no process has the old value, in memory or in the second tier."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        for region in (processes.ours, processes.theirs):
+            await region.load(7, source.load, ["product:7"])
+            await passes()
+        source.value = "new"
+        done = processes.ours.invalidate(7) if by == "key" else processes.caches[0].invalidate_tags("product:7")
+        assert await done is True
+        assert processes.theirs.peek(7) is None
+        assert await processes.theirs.load(7, source.load, ["product:7"]) == "new"
+        await passes()
+        assert await processes.ours.load(7, source.load, ["product:7"]) == "new"
+        assert source.loads == 2
+
+    with_two(loop_factory, scenario)
+
+
+@pytest.mark.parametrize("by", ["key", "tag"])
+def test_an_invalidation_overtakes_a_load_elsewhere(by: str, loop_factory: LoopFactory) -> None:
+    """The other process's load gives its value to its callers, and leaves it nowhere."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        source.close()
+        source.value = "old"
+        early = asyncio.create_task(processes.theirs.load(7, source.load, ["product:7"]))
+        await passes()
+        source.value = "new"
+        done = processes.ours.invalidate(7) if by == "key" else processes.caches[0].invalidate_tags("product:7")
+        assert await done is True
+        late = asyncio.create_task(processes.theirs.load(7, source.load, ["product:7"]))
+        await passes()
+        source.open()
+        assert await early == "old"
+        assert await late == "new"
+        for region in (processes.ours, processes.theirs):
+            assert await region.load(7, source.load, ["product:7"]) == "new"
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_value_that_is_put(loop_factory: LoopFactory) -> None:
+    """It takes the place of what every process has, and of what another one loads."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        await processes.theirs.load(7, source.load)
+        assert await processes.ours.store(7, "mine", ["news"]) is True
+        assert await processes.theirs.load(7, source.load) == "mine"
+        source.close()
+        await processes.ours.invalidate(7)
+        early = asyncio.create_task(processes.theirs.load(7, source.load))
+        await passes()
+        assert await processes.ours.store(7, "newer") is True
+        source.open()
+        assert await early == "value"
+        await passes()
+        assert await processes.theirs.get(7) == await processes.ours.get(7) == "newer"
+
+    with_two(loop_factory, scenario)
+
+
+def test_tags_that_a_loader_finds(loop_factory: LoopFactory) -> None:
+    """What has tags nobody knew before is kept from the second load on, when their versions are asked for first."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        source.value = Loaded(value="page", tags=("news",))
+        for _ in range(3):
+            assert await processes.ours.load(7, source.load) == "page"
+            await passes()
+        assert source.loads == 2
+        await processes.caches[1].invalidate_tags("news")
+        assert processes.ours.peek(7) is None
+
+    with_two(loop_factory, scenario)
+
+
+@pytest.mark.parametrize("tag", ["city:São Paulo", "two words", "x" * 500, "line\nbreak", ""])
+def test_tags_of_any_text(tag: str, loop_factory: LoopFactory) -> None:
+    """A tag may be any text, whatever the second tier takes."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        await processes.ours.load(7, source.load, [tag])
+        await passes()
+        assert await processes.theirs.load(7, source.load, [tag]) == "value"
+        assert source.loads == 1
+        assert await processes.caches[0].invalidate_tags(tag) is True
+        assert processes.theirs.peek(7) is None
+
+    with_two(loop_factory, scenario)
+
+
+def test_an_ill_store_is_gone_without(loop_factory: LoopFactory) -> None:
+    """Values are loaded and kept shortly; nothing is raised into the request."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.error = StoreError("memory", "no")
+        assert await processes.ours.load(7, source.load) == "value"
+        assert await processes.ours.load(7, source.load) == "value"
+        assert source.loads == 1
+        entry = processes.ours.entries[7]
+        assert entry.error_until - entry.loaded_at <= 1.0
+        assert processes.caches[0].statistics().second_failures == 1
+
+    with_two(loop_factory, scenario)
+
+
+def test_an_ill_store_when_asked_to_raise(loop_factory: LoopFactory) -> None:
+    """`on_error="raise"` raises what the store said, at once while the breaker is open."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.error = StoreError("memory", "no")
+        with pytest.raises(StoreError, match="memory: no"):
+            await processes.ours.load(7, source.load)
+        with pytest.raises(StoreError, match="tried again soon"):
+            await processes.ours.load(7, source.load)
+        with pytest.raises(StoreError):
+            await processes.ours.invalidate(7)
+
+    with_two(loop_factory, scenario, on_error="raise")
+
+
+def test_a_store_that_hangs(loop_factory: LoopFactory) -> None:
+    """It costs its timeout once, and its wake-up is noticed."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.hangs = True
+        for key in range(50):
+            assert await processes.ours.load(key, source.load) == "value"
+        assert processes.caches[0].statistics().second_failures == 1
+
+    with_two(loop_factory, scenario, timeout=0.01)
+
+
+def test_an_invalidation_that_cannot_be_told(loop_factory: LoopFactory) -> None:
+    """It is told as soon as the store is back; until then this process reads nothing that may be old."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        await processes.ours.load(7, source.load, ["product:7"])
+        await passes()
+        processes.store.error = StoreError("memory", "no")
+        source.value = "new"
+        assert await processes.caches[0].invalidate_tags("product:7") is False
+        assert processes.caches[0].statistics().pending == 1
+        processes.store.error = None
+        assert await processes.ours.load(7, source.load, ["product:7"]) == "new"
+        while processes.caches[0].statistics().pending:
+            await asyncio.sleep(0.01)
+        assert await processes.theirs.load(7, source.load, ["product:7"]) == "new"
+
+    with_two(loop_factory, scenario)
+
+
+def test_an_invalidation_whose_caller_is_cancelled(loop_factory: LoopFactory) -> None:
+    """It goes on: who has committed a change and is cancelled then leaves no old value behind."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        for region in (processes.ours, processes.theirs):
+            await region.load(7, source.load)
+            await passes()
+        task = asyncio.create_task(processes.ours.invalidate(7))
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        while processes.theirs.peek(7) is not None:
+            await asyncio.sleep(0)
+        source.value = "new"
+        assert await processes.theirs.load(7, source.load) == "new"
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_member_that_is_cut_off(loop_factory: LoopFactory) -> None:
+    """It forgets what it has, keeps values shortly, and forgets them too when it is back."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        await processes.theirs.load(7, source.load)
+        processes.planes[1].cut_off()
+        await passes()
+        assert not processes.caches[1].statistics().trusted
+        assert processes.theirs.peek(7) is None
+        await processes.theirs.load(7, source.load)
+        assert processes.theirs.entries[7].error_until <= time.monotonic() + 1.0
+        processes.planes[1].restore()
+        while not processes.caches[1].statistics().trusted:
+            await asyncio.sleep(0)
+        assert processes.theirs.peek(7) is None
+
+    with_two(loop_factory, scenario)
+
+
+def test_what_the_second_tier_holds_means_nothing(loop_factory: LoopFactory) -> None:
+    """Bytes that are no value are a miss, and are overwritten."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        text = processes.ours.text_of(7)
+        await processes.store.write(text, b"\x00nonsense", 60.0)
+        assert await processes.ours.load(7, source.load) == "value"
+        await passes()
+        assert await processes.theirs.load(7, source.load) == "value"
+        assert source.loads == 1
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_renewal_takes_what_another_has_renewed(loop_factory: LoopFactory) -> None:
+    """Two processes whose value is stale make one load: the second takes the first one's."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        for region in (processes.ours, processes.theirs):
+            await region.load(7, source.load)
+            await passes()
+        source.value = "new"
+        assert await processes.ours.refresh(7, source.load) == "new"
+        await passes()
+        expire(processes.theirs, 7)
+        assert await processes.theirs.load(7, source.load) == "value"
+        await passes(50)
+        assert await processes.theirs.load(7, source.load) == "new"
+        assert source.loads == 2
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_store_that_has_lost_everything(loop_factory: LoopFactory) -> None:
+    """Values are loaded again; none that was invalidated comes back."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        await processes.ours.load(7, source.load, ["news"])
+        await passes()
+        processes.store.lose_everything()
+        source.value = "new"
+        await processes.caches[1].invalidate_tags("news")
+        assert await processes.ours.load(7, source.load, ["news"]) == "new"
+
+    with_two(loop_factory, scenario)

@@ -1,0 +1,173 @@
+"""A request as the cache sees it: its key, and what its fields ask of the cache."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from hasten.http._cache_control import NOTHING, Directives, parse_cache_control
+from hasten.http._conditions import not_modified_since, tag_matches
+from hasten.http._fields import combined, values
+from hasten.http._rules import Match
+from hasten.http._stored import Key, StoredResponse
+
+Scope = MutableMapping[str, Any]
+
+_BEYOND_US = frozenset(
+    (b"expect", b"if-match", b"if-range", b"if-unmodified-since", b"range", b"transfer-encoding", b"upgrade")
+)
+"""Fields whose requests are the app's alone (RFC 9110 sections 13.1 and 14.2 and 10.1.1)."""
+_CONDITIONS = frozenset((b"if-modified-since", b"if-none-match"))
+
+
+class Request:
+    """One request for which there is a rule.
+
+    Attributes:
+      scope: Of the request, with the part of the query alone that counts.
+      key: Of its response in the region; of the request fields in `vary`, beside the URL.
+      authorized, cookies: It has Authorization; a Cookie.
+      directives: What its Cache-Control asks.
+      passes: It is the app's alone, and nothing is kept.
+      conditional: It wants the response only if that has changed.
+    """
+
+    __slots__ = (
+        "_modified_since",
+        "_none_match",
+        "authorized",
+        "conditional",
+        "cookies",
+        "directives",
+        "key",
+        "match",
+        "passes",
+        "scope",
+        "vary",
+    )
+
+    def __init__(self, scope: Scope, match: Match, *, obeys: bool = True) -> None:
+        """Look at a request.
+
+        Args:
+          obeys: Its Cache-Control counts.
+        """
+        active, headers = match.active, scope["headers"]
+        query = active.query_of(scope["query_string"])
+        if query != scope["query_string"]:
+            scope = {**scope, "query_string": query}
+        names = {name for name, _ in headers}
+        self.scope = scope
+        self.match = match
+        self.authorized = b"authorization" in names
+        self.cookies = b"cookie" in names
+        self.directives = _directives_of(headers, names) if obeys else NOTHING
+        self._none_match = values(headers, b"if-none-match")
+        self._modified_since = combined(headers, b"if-modified-since")
+        self.conditional = not names.isdisjoint(_CONDITIONS)
+        self.passes = (
+            match.tags is None
+            or scope["method"] not in active.rule.methods
+            or not names.isdisjoint(_BEYOND_US)
+            or any(length.strip() != b"0" for length in values(headers, b"content-length"))
+            or "no-store" in self.directives
+        )
+        self.make_key()
+
+    def make_key(self) -> None:
+        """Make the key of the fields that responses are known to depend on now."""
+        scope, active = self.scope, self.match.active
+        host = combined(scope["headers"], b"host")
+        self.vary = active.vary
+        self.key: Key = (scope["scheme"], host, raw_path(scope), scope["query_string"])
+        if self.vary:
+            fields = {name: combined(scope["headers"], name) for name in self.vary}
+            self.key = (*self.key, self.vary, *active.values_of(fields))
+
+    @property
+    def identity(self) -> tuple[Key, bool, bool]:
+        """What counts for whether the response may be kept: the key, and which credentials there are."""
+        return self.key, self.authorized, self.cookies
+
+    @property
+    def has_other_cookies(self) -> bool:
+        """It has a Cookie for which the key does not stand."""
+        return self.cookies and b"cookie" not in self.vary
+
+    @property
+    def head_only(self) -> bool:
+        """It wants no body."""
+        return bool(self.scope["method"] == "HEAD")
+
+    @property
+    def only_if_cached(self) -> bool:
+        """The app is not to be asked (section 5.2.1.7)."""
+        return "only-if-cached" in self.directives
+
+    @property
+    def wants_new(self) -> bool:
+        """What is kept will not do (section 5.2.1.4)."""
+        return "no-cache" in self.directives
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the key is made of all fields that responses are known to depend on."""
+        return self.vary is self.match.active.vary
+
+    def may_have(self, stored: StoredResponse) -> bool:
+        """Whether a response is for requests with such credentials."""
+        return (stored.for_authorized or not self.authorized) and (stored.for_cookies or not self.has_other_cookies)
+
+    def accepts(self, stored: StoredResponse, now: float) -> bool:
+        """Whether a response, fresh or as stale as may be served, is good enough for this client (section 5.2.1)."""
+        directives = self.directives
+        if directives is NOTHING:
+            return True
+        age = max(now - stored.born, 0.0)
+        max_age, min_fresh = directives.seconds("max-age"), directives.seconds("min-fresh")
+        stale_for = age - stored.lifetime
+        if "no-cache" in directives or (min_fresh is not None and stale_for > -min_fresh):
+            return False
+        if max_age is not None and (int(age) > max_age or (stale_for > 0.0 and "max-stale" not in directives)):
+            return False
+        if stale_for <= 0.0 or "max-stale" not in directives or directives.bare("max-stale"):
+            return True
+        return stale_for <= (directives.seconds("max-stale") or 0)
+
+    def has(self, stored: StoredResponse) -> bool:
+        """Whether the client has this response already (RFC 9110 section 13.2.2)."""
+        if not self.conditional or not 200 <= stored.status < 300:
+            return False
+        if self._none_match:
+            return tag_matches(self._none_match, stored.field(b"etag"))
+        since = self._modified_since
+        return since is not None and not_modified_since(since, stored.field(b"last-modified"))
+
+    def scope_for_all(self) -> Scope:
+        """Return the scope in which the app makes the whole response, for everybody with this key."""
+        if not self.conditional and self.scope["method"] == "GET":
+            return self.scope
+        return {
+            **self.scope,
+            "method": "GET",
+            "headers": [pair for pair in self.scope["headers"] if pair[0] not in _CONDITIONS],
+        }
+
+    def scope_without_client(self) -> Scope:
+        """Return a scope in which the app makes the response while nobody waits: a GET without extensions."""
+        scope = {**self.scope_for_all(), "client": None, "extensions": {}}
+        if "state" in scope:
+            scope["state"] = dict(scope["state"])
+        return scope
+
+
+def raw_path(scope: Scope) -> bytes:
+    """Return the path as it was sent: `/a%2Fb` is another resource than `/a/b`."""
+    raw: bytes | None = scope.get("raw_path")
+    return raw or str(scope["path"]).encode("utf-8", "surrogatepass")
+
+
+def _directives_of(headers: Any, names: set[bytes]) -> Directives:
+    if b"cache-control" in names:
+        return parse_cache_control(values(headers, b"cache-control"))
+    if b"pragma" in names and b"no-cache" in (combined(headers, b"pragma") or b"").lower():  # section 5.4
+        return parse_cache_control([b"no-cache"])
+    return NOTHING

@@ -1,0 +1,202 @@
+"""The cases of what Cache-Control says: in requests, in responses, and of what is stale (RFC 5861)."""
+
+from tests.http.case import HIT, NEW, STALE, STALE_RULE, Case, asks, says
+from tests.http.site import Reply
+
+CLOSED = Reply(status=503)
+
+REQUESTS = (
+    Case(name="max-age, younger", section="5.2.1.1", passed=10, second=asks(cache_control="max-age=10")),
+    Case(name="max-age, older", section="5.2.1.1", passed=11, second=asks(cache_control="max-age=10"), expected=NEW),
+    Case(
+        name="max-age wants nothing stale",
+        section="5.2.1.1",
+        passed=70,
+        second=asks(cache_control="max-age=90"),
+        rule=STALE_RULE,
+        expected=NEW,
+    ),
+    Case(
+        name="max-stale, enough",
+        section="5.2.1.2",
+        passed=70,
+        second=asks(cache_control="max-stale=10"),
+        rule=STALE_RULE,
+        expected=STALE,
+    ),
+    Case(
+        name="max-stale, not enough",
+        section="5.2.1.2",
+        passed=71,
+        second=asks(cache_control="max-stale=10"),
+        rule=STALE_RULE,
+        expected=NEW,
+    ),
+    Case(
+        name="max-stale, any",
+        section="5.2.1.2",
+        passed=150,
+        second=asks(cache_control="max-stale"),
+        rule=STALE_RULE,
+        expected=STALE,
+    ),
+    Case(name="min-fresh, enough", section="5.2.1.3", passed=40, second=asks(cache_control="min-fresh=20")),
+    Case(
+        name="min-fresh, not enough",
+        section="5.2.1.3",
+        passed=41,
+        second=asks(cache_control="min-fresh=20"),
+        expected=NEW,
+    ),
+    Case(name="no-cache", section="5.2.1.4", second=asks(cache_control="no-cache"), expected=NEW),
+    Case(
+        name="no-cache renews for the others",
+        section="5.2.1.4",
+        reply=says("max-age=60", x="1"),
+        then=says("max-age=60", x="2"),
+        between=asks(cache_control="no-cache"),
+        fields={"x": "2"},
+    ),
+    Case(name="no-store", section="5.2.1.5", second=asks(cache_control="no-store"), expected=NEW),
+    Case(name="no-store keeps nothing", section="5.2.1.5", first=asks(cache_control="no-store"), expected=NEW),
+    Case(name="only-if-cached, here", section="5.2.1.7", second=asks(cache_control="only-if-cached")),
+    Case(
+        name="only-if-cached, gone",
+        section="5.2.1.7",
+        passed=61,
+        second=asks(cache_control="only-if-cached"),
+        status=504,
+        expected=HIT,
+    ),
+    Case(name="Pragma", section="5.4", second=asks(pragma="no-cache"), expected=NEW),
+    Case(name="Pragma beside Cache-Control", section="5.4", second=asks(pragma="no-cache", cache_control="max-age=60")),
+)
+
+RESPONSES = (
+    Case(name="no-cache", section="5.2.2.4", reply=says("no-cache, max-age=60"), expected=NEW),
+    Case(
+        name="no-cache for a field",
+        section="5.2.2.4",
+        reply=says('max-age=60, no-cache="Set-Cookie"', set_cookie="a=1"),
+        absent=("set-cookie",),
+    ),
+    Case(name="must-understand, understood", section="5.2.2.3", reply=says("must-understand, no-store, max-age=60")),
+    Case(
+        name="must-understand, not understood",
+        section="5.2.2.3",
+        reply=Reply({"cache-control": "must-understand, max-age=60"}, status=299),
+        status=299,
+        expected=NEW,
+    ),
+    Case(
+        name="private for a field",
+        section="5.2.2.7",
+        reply=says('max-age=60, private="x-user"', x_user="alice", x="1"),
+        absent=("x-user",),
+        fields={"x": "1"},
+    ),
+    Case(name="private for no field", section="5.2.2.7", reply=says('max-age=60, private=""'), expected=NEW),
+    Case(
+        name="private, whole and for a field",
+        section="5.2.2.7",
+        reply=says('private, private="x", max-age=60'),
+        expected=NEW,
+    ),
+    Case(name="an extension is ignored", section="5.2.3", reply=says("max-age=60, community=UCI")),
+    Case(name="words in an extension's quotes", section="5.2.3", reply=says('max-age=60, x="no-store, private"')),
+    Case(name="an open quote keeps nothing", section="5.2", reply=says('x="a, max-age=60'), expected=NEW),
+    Case(name="empty members", section="5.2", reply=says(", max-age=60,,")),
+    Case(
+        name="no-store in another line",
+        section="5.2",
+        reply=Reply([("cache-control", "max-age=60"), ("cache-control", "no-store")]),
+        expected=NEW,
+    ),
+)
+
+_SWR, _SIE = says("max-age=60, stale-while-revalidate=30"), says("max-age=60, stale-if-error=30")
+STALE_RFC5861 = (
+    Case(
+        name="within stale-while-revalidate",
+        section="5861 3",
+        reply=_SWR,
+        passed=89,
+        expected=STALE,
+        fields={"age": "89"},
+    ),
+    Case(name="after stale-while-revalidate", section="5861 3", reply=_SWR, passed=90, expected=NEW),
+    Case(name="fresh, with stale-while-revalidate", section="5861 3", reply=_SWR, passed=59, expected=HIT),
+    Case(
+        name="the response's time wins over the rule's",
+        section="5861 3",
+        reply=_SWR,
+        passed=91,
+        rule=STALE_RULE,
+        expected=NEW,
+    ),
+    Case(
+        name="must-revalidate forbids it",
+        section="5861 3",
+        reply=says("max-age=60, must-revalidate, stale-while-revalidate=30"),
+        passed=61,
+        expected=NEW,
+    ),
+    Case(name="503 within stale-if-error", section="5861 4", reply=_SIE, then=CLOSED, passed=89, expected=STALE),
+    Case(
+        name="500 within stale-if-error",
+        section="5861 4",
+        reply=_SIE,
+        then=Reply(status=500),
+        passed=89,
+        expected=STALE,
+    ),
+    Case(
+        name="the app raises within stale-if-error",
+        section="5861 4",
+        reply=_SIE,
+        then=Reply(error=ValueError()),
+        passed=89,
+        expected=STALE,
+    ),
+    Case(
+        name="503 after stale-if-error", section="5861 4", reply=_SIE, then=CLOSED, passed=90, status=503, expected=NEW
+    ),
+    Case(
+        name="404 is no error",
+        section="5861 4",
+        reply=_SIE,
+        then=Reply(status=404),
+        passed=61,
+        status=404,
+        expected=NEW,
+    ),
+    Case(
+        name="no error, no stale response",
+        section="5861 4",
+        reply=_SIE,
+        then=says("max-age=60", x="2"),
+        passed=61,
+        fields={"x": "2"},
+        expected=NEW,
+    ),
+    Case(
+        name="501 is no such error",
+        section="5861 4",
+        reply=_SIE,
+        then=Reply(status=501),
+        passed=61,
+        status=501,
+        expected=NEW,
+    ),
+    Case(
+        name="must-revalidate forbids it, too",
+        section="5861 4",
+        reply=says("max-age=60, must-revalidate, stale-if-error=30"),
+        then=CLOSED,
+        passed=61,
+        status=503,
+        expected=NEW,
+    ),
+    Case(name="a rule's stale_if_error", section="5861 4", then=CLOSED, passed=250, rule=STALE_RULE, expected=STALE),
+    Case(name="no permission at all", section="5861 4", then=CLOSED, passed=61, status=503, expected=NEW),
+)

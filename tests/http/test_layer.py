@@ -1,0 +1,262 @@
+"""The layer as a part of an app: what goes through, what is invalidated, what it is given."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from hasten._core.errors import ConfigurationError
+from hasten.cache import Cache
+from hasten.http import ResponseCache, Rule
+from tests.cache.running import run
+from tests.conftest import LoopFactory
+from tests.http.case import asks, says
+from tests.http.site import App, Ask, Reply, Site, stays, with_site
+
+PAGE = Rule("/{path:path}", ttl=60)
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_other_scopes_go_through(loop_factory: LoopFactory, kind: str) -> None:
+    """Lifespan and websockets are the app's, with the very objects that the server gave."""
+
+    async def scenario() -> None:
+        got: list[Any] = []
+
+        async def app(*arguments: Any) -> None:
+            got.extend(arguments)
+
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {"type": kind}
+        await ResponseCache(app, cache=Cache(), rules=[PAGE])(scope, stays, send)
+        assert got == [scope, stays, send]
+        assert got[0] is scope
+
+    run(loop_factory, scenario())
+
+
+def test_paths_without_a_rule_go_through(loop_factory: LoopFactory) -> None:
+    """A request for which there is no rule is the app's, untouched, and its response has no field of ours."""
+
+    async def scenario(site: Site) -> None:
+        ask = Ask(path="/other").scope()
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        for _ in range(2):
+            await site.layer(ask, stays, send)
+        assert site.app.asked[0] is ask
+        assert site.calls == 2
+        assert b"x-cache" not in dict(sent[0]["headers"])
+
+    with_site(loop_factory, lambda: Site(App(says("max-age=60")), Rule("/page", ttl=60)), scenario)
+
+
+def test_methods_of_a_rule(loop_factory: LoopFactory) -> None:
+    """HEAD is the app's when the rule is for GET alone."""
+
+    async def scenario(site: Site) -> None:
+        await site.get()
+        assert [(await site.get(asks(method))).state for method in ("HEAD", "GET")] == ["bypass", "hit"]
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60, methods=("GET",))), scenario)
+
+
+def test_a_mounted_app(loop_factory: LoopFactory) -> None:
+    """Rules are for the paths of the app's routes, wherever that is mounted; so is what a change invalidates."""
+
+    async def scenario(site: Site) -> None:
+        answers = []
+        for method in ("GET", "GET", "PUT", "GET"):
+            scope = Ask(path="/api/page", method=method).scope() | {"root_path": "/api"}
+            sent: list[Any] = []
+
+            async def send(message: Any, sent: list[Any] = sent) -> None:
+                sent.append(message)
+
+            await site.layer(scope, stays, send)
+            answers.append(dict(sent[0]["headers"]).get(b"x-cache"))
+        assert answers == [b"miss", b"hit", None, b"miss"]
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60)), scenario)
+
+
+@pytest.mark.parametrize(("path", "root"), [("/apipage", "/api"), ("/page", "/api"), ("/page", "/page/more")])
+def test_a_root_path_that_is_none(loop_factory: LoopFactory, path: str, root: str) -> None:
+    """A path that does not lie under the root path is taken as it is."""
+
+    async def scenario(site: Site) -> None:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await site.layer(Ask(path=path).scope() | {"root_path": root}, stays, send)
+        assert (b"x-cache" in dict(sent[0]["headers"])) == (path == "/page")
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60)), scenario)
+
+
+def test_invalidation_by_tag(loop_factory: LoopFactory) -> None:
+    """`invalidate_tags` drops the responses with the tag, and no others."""
+
+    async def scenario(site: Site) -> None:
+        for path in ("/p/1", "/p/2"):
+            await site.get(Ask(path=path))
+        assert await site.cache.invalidate_tags("p:1")
+        assert [(await site.get(Ask(path=path))).state for path in ("/p/1", "/p/2")] == ["miss", "hit"]
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/p/{id}", ttl=60, tags=("p:{id}",))), scenario)
+
+
+def test_a_change_invalidates_all_variants(loop_factory: LoopFactory) -> None:
+    """A change of a path drops its responses for every query, host and language."""
+
+    async def scenario(site: Site) -> None:
+        asked = [asks(accept_language="de"), Ask(query="a=1"), Ask(host="other.example"), Ask()]
+        for ask in asked:
+            await site.get(ask)
+        await site.get(asks("PUT"))
+        assert [(await site.get(ask)).state for ask in asked] == ["miss"] * 4
+
+    rule = Rule("/page", ttl=60, vary=("accept-language",))
+    with_site(loop_factory, lambda: Site(App(), rule), scenario)
+
+
+def test_a_change_invalidates_the_tags_of_its_path(loop_factory: LoopFactory) -> None:
+    """What has a tag of the path's rule is dropped by a change, too: a list, a function's result."""
+
+    async def scenario(site: Site) -> None:
+        await site.get(Ask(path="/products"))
+        await site.cache.set("key", "value", 60, tags=["products"])
+        await site.get(asks("PATCH", "/products/7"))
+        assert (await site.get(Ask(path="/products"))).state == "miss"
+        assert await site.cache.get("key") is None
+
+    rules = (Rule("/products", ttl=60, tags=("products",)), Rule("/products/{id}", tags=("products", "product:{id}")))
+    with_site(loop_factory, lambda: Site(App(), *rules), scenario)
+
+
+def test_a_change_is_seen_by_who_made_it(loop_factory: LoopFactory) -> None:
+    """When the client hears of its change, the old response is gone; and again when the app has returned."""
+
+    async def scenario(site: Site) -> None:
+        states: list[str] = []
+
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            site.app.talk = None
+            states.append((await site.get()).state)  # reads what is not committed yet
+            states.append((await site.get()).state)
+            await send({"type": "http.response.body", "body": b""})
+
+        await site.get()
+        site.app.talk = talk
+        await site.get(asks("PUT"))
+        states.append((await site.get()).state)
+        assert states == ["miss", "hit", "miss"]
+
+    with_site(loop_factory, lambda: Site(App(), PAGE), scenario)
+
+
+def test_the_name_of_the_field(loop_factory: LoopFactory) -> None:
+    """The field that says where a response came from has the name that is given."""
+
+    async def scenario(site: Site) -> None:
+        assert [(await site.get()).fields["x-hasten"] for _ in range(2)] == ["miss", "hit"]
+
+    with_site(loop_factory, lambda: Site(App(), PAGE, header="X-Hasten"), scenario)
+
+
+def test_clients_that_are_not_obeyed(loop_factory: LoopFactory) -> None:
+    """A cache may take no orders from clients."""
+
+    async def scenario(site: Site) -> None:
+        await site.get()
+        asked = ("no-cache", "no-store", "max-age=0", "min-fresh=100")
+        assert {(await site.get(asks(cache_control=control))).state for control in asked} == {"hit"}
+
+    with_site(loop_factory, lambda: Site(App(), PAGE, obey_clients=False), scenario)
+
+
+def test_numbers(loop_factory: LoopFactory) -> None:
+    """The cache's statistics count responses under the region's name."""
+
+    async def scenario(site: Site) -> None:
+        for _ in range(3):
+            await site.get()
+        counts = site.cache.statistics().regions["pages"]
+        assert (counts.hits, counts.misses, counts.loads) == (2, 1, 1)
+
+    with_site(loop_factory, lambda: Site(App(), PAGE, name="pages"), scenario)
+
+
+def test_two_apps_share_a_cache(loop_factory: LoopFactory) -> None:
+    """Two apps with one cache need two names, and share nothing then."""
+
+    async def scenario() -> None:
+        cache = Cache()
+        first, second = Site(App(), PAGE, cache=cache), Site(App(), PAGE, cache=cache, name="second")
+        assert [(await site.get()).state for site in (first, second, first)] == ["miss", "miss", "hit"]
+        with pytest.raises(ConfigurationError, match="taken"):
+            Site(App(), PAGE, cache=cache)
+
+    run(loop_factory, scenario())
+
+
+def test_keys_are_bounded(loop_factory: LoopFactory) -> None:
+    """Responses, paths and keys that are not kept take a bounded memory, whatever is asked for."""
+
+    async def scenario() -> None:
+        site = Site(App(), Rule("/{path:path}", ttl=60), cache=Cache("memory://?max_entries=50"))
+        for number in range(200):
+            await site.get(Ask(path=f"/{number}", query=f"q={number}", host=f"{number}.example"))
+        assert len(site.region.entries) == 50
+        site.app.replies = [says("private")]
+        site.layer._origin.unkept._most = 50
+        for number in range(200):
+            await site.get(Ask(path=f"/private/{number}"))
+        assert len(site.layer._origin.unkept) == 50
+
+    run(loop_factory, scenario())
+
+
+def test_a_raw_path_that_is_missing(loop_factory: LoopFactory) -> None:
+    """A server that gives no raw path is served by the decoded one."""
+
+    async def scenario(site: Site) -> None:
+        for expected in (b"miss", b"hit"):
+            scope = Ask(path="/%C3%A4").scope()
+            del scope["raw_path"], scope["root_path"]
+            sent: list[Any] = []
+
+            async def send(message: Any, sent: list[Any] = sent) -> None:
+                sent.append(message)
+
+            await site.layer(scope, stays, send)
+            assert dict(sent[0]["headers"])[b"x-cache"] == expected
+
+    with_site(loop_factory, lambda: Site(App(), PAGE), scenario)
+
+
+def test_no_rule_for_nobody(loop_factory: LoopFactory) -> None:
+    """Without rules everything goes through."""
+
+    async def scenario() -> None:
+        app = App(Reply(body=b"x"))
+        layer = ResponseCache(app, cache=Cache(), rules=[])
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await layer(Ask().scope(), stays, send)
+        await layer(Ask(method="PUT").scope(), stays, send)
+        assert len(sent) == 4
+
+    run(loop_factory, scenario())
+    assert asyncio.iscoroutinefunction(ResponseCache.__call__)

@@ -1,15 +1,17 @@
 """Which benchmarks there are."""
 
 from benchmarks._harness import Benchmark
+from benchmarks.cache._benchmark import CacheBenchmark
 from benchmarks.ledger._benchmark import LedgerBenchmark
 from benchmarks.ledger_steps import LedgerStepsBenchmark
+from benchmarks.response_cache._benchmark import ResponseCacheBenchmark
 from benchmarks.rpc._benchmark import RpcBenchmark
 from hasten._core.errors import ConfigurationError
 
 
 def all_benchmarks() -> tuple[Benchmark, ...]:
     """Return every benchmark, in the order in which `all` runs them."""
-    return (LedgerBenchmark(), LedgerStepsBenchmark(), RpcBenchmark())
+    return (LedgerBenchmark(), LedgerStepsBenchmark(), RpcBenchmark(), CacheBenchmark(), ResponseCacheBenchmark())
 
 
 def find(name: str, catalogue: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:

@@ -219,6 +219,11 @@ class Loading(Generic[V]):
                 return self._take(flight, readable, began)
             lease = await second.lease(self.text, self.policy.lease, self.tags)
             if lease is not None:
+                if not self.forced:  # another may have written between the read and the lease
+                    readable = self._readable(await second.read(self.text, self.tags))
+                    if readable is not None and self._is_good(readable):
+                        self._region.core.spawn(self._release(second, lease))
+                        return self._take(flight, readable, began)
                 return await self._under_lease(second, flight, lease, readable)
             if readable is not None and self._may_be_stale(readable):
                 return self._take(flight, readable, began)

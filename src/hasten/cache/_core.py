@@ -39,6 +39,7 @@ class Core:
     """The state of one cache, and the listener of its backplane.
 
     Attributes:
+      keeps: The memory is used: the backplane has said whether it stands. Before that nobody would wait for us.
       trusted: Entries may live for longer than a second: nothing that concerns them can be missed.
       load_slots: Bounds the loaders that run at once; None without a bound.
     """
@@ -59,6 +60,7 @@ class Core:
         self.load_slots = load_slots
         self.hooks = hooks
         self.trusted = second is None
+        self.keeps = backplane is None
         self.regions: dict[str, Region[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: dict[tuple[str, str], object] = {}
@@ -162,12 +164,14 @@ class Core:
         self._drop(invalidation.keys, [tag for tag, _ in invalidation.tags])
 
     def trust(self, until: float) -> None:
+        self.keeps = True
         if not self.trusted:
             self._forget()  # what was kept without trust may have missed something
             self.trusted = True
         self.memory.trusted_until = until
 
     def distrust(self) -> None:
+        self.keeps = True
         self.trusted = self.second is None
         self.memory.trusted_until = math.inf
         self._forget()

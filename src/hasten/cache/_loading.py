@@ -256,14 +256,15 @@ class Loading(Generic[V]):
                 core.log_failure(self._region.name, error)
                 return self._take(flight, readable, began)
             raise
-        if not set(plain_tags(loaded.tags)) <= set(self.tags):
+        are_known = set(plain_tags(loaded.tags)) <= set(self.tags)
+        if not are_known:
             # Their versions from before the load are not known: an invalidation may have come between. Next time.
             self._region.remember_tags(self.key, (*self.tags, *loaded.tags))
             flight.detached = True
         life = self._finish(flight, loaded, began, versions, lives_shortly=False)
-        if life is None or flight.detached:
+        if life is None or not are_known:
             core.spawn(self._release(second, lease))
-        else:
+        else:  # also if it was overtaken: the lease and the versions fence off what is not to be written
             core.spawn(self._pass_on(second, lease, loaded.value, life, time.monotonic() - began))
         return loaded.value
 
@@ -365,7 +366,7 @@ class Loading(Generic[V]):
         entry.error_until = min(life.error_until, limit)
         entry.calm_until = self._calm_until(entry, now)
         entry.epoch = region.memory.epoch
-        if entry.error_until > now:
+        if entry.error_until > now and region.core.keeps:
             region.memory.add(entry)
 
     def _calm_until(self, entry: Entry[V], now: float) -> float:

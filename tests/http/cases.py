@@ -110,6 +110,7 @@ LIFETIME = tuple(
         ("max-age before Expires", {"cache-control": "max-age=60", "expires": date(-10), "date": date(0)}, 30, HIT),
         ("Expires, within", {"expires": date(60), "date": date(0)}, 59, HIT),
         ("Expires, over", {"expires": date(60), "date": date(0)}, 61, NEW),
+        ("Expires counts from Date", {"expires": date(60), "date": date(-30)}, 50, HIT),
         ("Expires without Date", {"expires": date(60)}, 59, HIT),
         ("Expires in the past", {"expires": date(-60), "date": date(0)}, 0, NEW),
         ("Expires: 0", {"expires": "0", "date": date(0)}, 0, NEW),

@@ -9,7 +9,7 @@ from hasten.http import Rule
 from tests.cache.running import passes
 from tests.conftest import LoopFactory
 from tests.http.case import asks, says
-from tests.http.site import App, Ask, Reply, Site, start, with_site
+from tests.http.site import App, Ask, Reply, Site, start, stays, with_site
 
 STALE = Rule("/{path:path}", ttl=60, stale=60)
 
@@ -48,10 +48,15 @@ def test_the_scope_of_a_renewal(loop_factory: LoopFactory) -> None:
         await site.get()
         site.wait(61)
         site.app.talk = talk
-        ask = asks("HEAD", if_none_match='"v0"', x_kept="1", accept="text/html")
-        assert (await site.get(ask)).state == "stale"
-        await passes()
+        own = asks("HEAD", if_none_match='"v0"', x_kept="1", accept="text/html").scope()
+
+        async def send(message: Any) -> None:
+            pass
+
+        await site.layer(own, stays, send)
+        await passes(30)
         scope = site.app.asked[1]
+        assert (own["state"], own["method"], own["client"]) == ({}, "HEAD", ("127.0.0.1", 50000))
         assert heard == [{"type": "http.request", "body": b"", "more_body": False}]
         assert (scope["method"], scope["client"], scope["extensions"]) == ("GET", None, {})
         assert dict(scope["headers"]) == {b"host": b"site.example", b"x-kept": b"1", b"accept": b"text/html"}

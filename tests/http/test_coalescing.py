@@ -142,6 +142,23 @@ def test_a_failure_is_its_own_request_s(loop_factory: LoopFactory, failure: Repl
     with_site(loop_factory, lambda: Site(App(failure, Reply()), PAGE), scenario)
 
 
+def test_a_failing_app_is_not_waited_for(loop_factory: LoopFactory) -> None:
+    """For a second after a failure requests do not wait for one another: each would wait for the next failure."""
+
+    async def scenario(site: Site) -> None:
+        await site.get()
+        site.app.gate.clear()
+        asked = await start(site, Ask(), Ask())
+        assert site.calls == 3
+        site.wait(1)
+        asked += await start(site, Ask(), Ask())
+        assert site.calls == 4
+        site.app.gate.set()
+        await asyncio.gather(*asked)
+
+    with_site(loop_factory, lambda: Site(App(Reply(status=503)), PAGE), scenario)
+
+
 def test_who_depends_on_more_waits_under_another_key(loop_factory: LoopFactory) -> None:
     """Those who wait for a response that turns out to depend on their language wait for one in theirs."""
 

@@ -126,12 +126,14 @@ def test_a_tag_of_one_url_is_not_another_s(loop_factory: LoopFactory) -> None:
     async def scenario(site: Site) -> None:
         first = await site.get(asks(path="/p/1"))
         tag = first.fields["etag"]
+        other = await site.get(Ask([("if-none-match", tag)], "/p/1", "page=2"))
+        assert other.status == 200
         for path in ("/p/2", "/p/2", "/gone", "/gone"):
             answer = await site.get(asks(path=path, if_none_match=tag))
             assert answer.status == (404 if path == "/gone" else 200)
         assert (await site.get(asks(path="/p/1", if_none_match=tag))).status == 304
 
-    replies = (Reply(), Reply(), Reply(status=404))
+    replies = (Reply(), Reply(), Reply(), Reply(status=404))
     with_site(loop_factory, lambda: Site(App(*replies), PAGE), scenario)
 
 

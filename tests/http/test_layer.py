@@ -1,6 +1,6 @@
 """The layer as a part of an app: what goes through, what is invalidated, what it is given."""
 
-import asyncio
+import inspect
 from typing import Any
 
 import pytest
@@ -259,4 +259,4 @@ def test_no_rule_for_nobody(loop_factory: LoopFactory) -> None:
         assert len(sent) == 4
 
     run(loop_factory, scenario())
-    assert asyncio.iscoroutinefunction(ResponseCache.__call__)
+    assert inspect.iscoroutinefunction(ResponseCache.__call__)

@@ -59,6 +59,28 @@ def test_made_once(loop_factory: LoopFactory) -> None:
     run(loop_factory, scenario())
 
 
+def test_variants(loop_factory: LoopFactory) -> None:
+    """Variants are apart in the second tier, too, and a Cookie that tells them apart cannot be read there."""
+
+    async def scenario() -> None:
+        town = await Town(
+            Reply(body=b"alice"), Reply(body=b"bob"), rule=Rule("/page", ttl=60, vary=("cookie",))
+        ).opened()
+        here, there = town.sites
+        for who in ("alice", "bob"):
+            assert (await here.get(asks(cookie=f"secret-{who}"))).body == who.encode()
+        await passes(30)
+        for who in ("alice", "bob"):
+            answer = await there.get(asks(cookie=f"secret-{who}"))
+            assert (answer.state, answer.body) == ("hit", who.encode())
+        texts = list(there.region.by_text)
+        assert len(texts) == 2
+        assert all(text.isascii() and len(text) <= 200 and " " not in text and "secret" not in text for text in texts)
+        await town.aclose()
+
+    run(loop_factory, scenario())
+
+
 def test_one_run_in_all_processes(loop_factory: LoopFactory) -> None:
     """Requests in two processes wait for one run."""
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,11 @@ from tests.conftest import LoopFactory
 from tests.rpc.channel.test_state import free_port
 
 TIMEOUT = 0.3
+
+
+def _stands(stat: Path) -> bool:
+    """Tell whether a thread is stopped."""
+    return stat.read_text().rpartition(")")[2].split()[0] == "T"
 
 
 class Server:
@@ -47,9 +53,12 @@ class Server:
         return True
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send it a signal; when it is SIGSTOP, return when all of its threads stand."""
         assert self._process is not None
         self._process.send_signal(number)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        while number == signal.SIGSTOP and not all(_stands(thread / "stat") for thread in threads.iterdir()):
+            time.sleep(0.001)
 
     def end(self) -> None:
         """Kill it, and wait until it is gone."""

@@ -100,6 +100,16 @@ VARY = tuple(
     )
 )
 
+LINES = Case(
+    name="the lines of a field count together",
+    section="4.1",
+    reply=says("max-age=60", vary="x-a"),
+    rule=Rule("/page", vary=("x-a",)),
+    first=asks(x_a="2"),
+    second=Ask([("x-a", "1"), ("x-a", "2")]),
+    expected=NEW,
+)
+
 LIFETIME = tuple(
     Case(name=name, section="4.2.1", reply=Reply(fields), passed=passed, expected=expected)
     for name, fields, passed, expected in (
@@ -320,6 +330,7 @@ CASES = (
     *STORING,
     *KEYS,
     *VARY,
+    LINES,
     *LIFETIME,
     *RULES,
     *AGE,

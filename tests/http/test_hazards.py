@@ -59,6 +59,19 @@ def test_alice_is_not_bob_at_the_same_time(loop_factory: LoopFactory) -> None:
     with_site(loop_factory, lambda: echoing(PAGE), scenario)
 
 
+def test_alice_gets_more_than_nobody(loop_factory: LoopFactory) -> None:
+    """A request with Authorization that waits for what is made for one without gets a response of its own."""
+
+    async def scenario(site: Site) -> None:
+        site.app.gate.clear()
+        asked = await start(site, Ask(), ALICE, asks(cookie="bob"), Ask())
+        site.app.gate.set()
+        assert [(await task).body for task in asked] == [b"nobody", b"alice", b"bob", b"nobody"]
+        assert site.calls == 3
+
+    with_site(loop_factory, lambda: echoing(PAGE), scenario)
+
+
 def test_a_session_is_not_shared(loop_factory: LoopFactory) -> None:
     """Under a rule's ttl a page for a cookie is for that request alone, and the public page is not for it."""
 

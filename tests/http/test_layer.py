@@ -163,6 +163,43 @@ def test_a_change_is_seen_by_who_made_it(loop_factory: LoopFactory) -> None:
     with_site(loop_factory, lambda: Site(App(), PAGE), scenario)
 
 
+def test_a_rule_s_time_begins_with_the_response(loop_factory: LoopFactory) -> None:
+    """A rule's ttl counts from the response, however long the app took; Age counts from the request."""
+
+    async def scenario(site: Site) -> None:
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            site.now += 30
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"body"})
+
+        site.app.talk = talk
+        await site.get()
+        site.wait(9)
+        answer = await site.get()
+        assert (answer.state, answer.fields["age"]) == ("hit", "39")
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=10)), scenario)
+
+
+def test_what_was_made_together_does_not_end_together(loop_factory: LoopFactory) -> None:
+    """A rule's ttl is cut a little by chance; a time that a response gives is kept to."""
+
+    async def scenario(site: Site) -> None:
+        ends: dict[str, set[float]] = {"rule": set(), "own": set()}
+        for number in range(20):
+            await site.get(Ask(path=f"/rule/{number}"))
+        site.app.replies = [says("max-age=1000")]
+        for number in range(20):
+            await site.get(Ask(path=f"/own/{number}"))
+        for key, entry in site.region.entries.items():
+            ends[str(key).split("/")[1]].add(round(entry.fresh_until - entry.loaded_at))
+        assert len(ends["rule"]) > 5
+        assert all(950 <= end <= 1000 for end in ends["rule"])
+        assert ends["own"] == {1000}
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/{path:path}", ttl=1000)), scenario)
+
+
 def test_the_name_of_the_field(loop_factory: LoopFactory) -> None:
     """The field that says where a response came from has the name that is given."""
 

@@ -195,6 +195,10 @@ def test_an_app_that_stops_early(loop_factory: LoopFactory, messages: list[str])
     ("start", "more"),
     [
         ({"trailers": True}, [{"type": "http.response.trailers", "headers": [(b"x", b"1")]}]),
+        (
+            {"trailers": True},
+            [{"type": "http.response.body", "body": b"body"}, {"type": "http.response.trailers", "headers": []}],
+        ),
         ({}, [{"type": "http.response.pathsend", "path": "/data/page"}]),
         ({}, [{"type": "http.response.zerocopysend", "file": 3}]),
     ],

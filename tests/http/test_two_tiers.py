@@ -1,9 +1,10 @@
 """Responses in two tiers: what one process has made is answered by another."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
-from hasten.cache import Cache
+from hasten.cache import Cache, Read
 from hasten.cache.backplanes.memory import memory_backplanes
 from hasten.cache.stores.memory import MemoryStore
 from hasten.http import Rule
@@ -15,14 +16,27 @@ from tests.http.site import App, Ask, Reply, Site, start
 PAGE = Rule("/{path:path}", ttl=60, stale=60)
 
 
+class GatedStore(MemoryStore):
+    """A store whose reads wait for the gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
+        await self.gate.wait()
+        return await super().read(key, tags)
+
+
 class Town:
     """Two processes' sites before one store."""
 
-    def __init__(self, *replies: Reply, rule: Rule = PAGE, **options: Any) -> None:
+    def __init__(self, *replies: Reply, rule: Rule = PAGE, store: MemoryStore | None = None) -> None:
         self.app = App(*replies)
-        store = MemoryStore()
+        store = store or MemoryStore()
         self.sites = [
-            Site(self.app, rule, cache=Cache(second=store, backplane=backplane), **options)
+            Site(self.app, rule, cache=Cache(second=store, backplane=backplane))
             for backplane in memory_backplanes(2, trust_seconds=60.0)
         ]
 
@@ -76,6 +90,31 @@ def test_variants(loop_factory: LoopFactory) -> None:
         texts = list(there.region.by_text)
         assert len(texts) == 2
         assert all(text.isascii() and len(text) <= 200 and " " not in text and "secret" not in text for text in texts)
+        await town.aclose()
+
+    run(loop_factory, scenario())
+
+
+def test_learning_while_others_wait(loop_factory: LoopFactory) -> None:
+    """Who waits under a key that turns out to be too short does not get the response for another's language."""
+
+    async def scenario() -> None:
+        town = await Town(store=(store := GatedStore())).opened()
+
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            language = dict(scope["headers"])[b"accept-language"]
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"vary", b"accept-language")]})
+            await send({"type": "http.response.body", "body": language})
+
+        town.app.talk = talk
+        here, _ = town.sites
+        store.gate.clear()
+        asked = await start(here, asks(accept_language="de"), asks(accept_language="en"))
+        match = here.layer._table["/page"]
+        assert match is not None
+        match.active.learn([b"accept-language"])  # as a response to another path has it
+        store.gate.set()
+        assert [answer.body for answer in await asyncio.gather(*asked)] == [b"de", b"en"]
         await town.aclose()
 
     run(loop_factory, scenario())

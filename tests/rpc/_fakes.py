@@ -13,6 +13,7 @@ class MemoryTransport(asyncio.Transport):
     Attributes:
       written: Bytes that were written and not taken.
       reading: Whether the protocol wants to be given data.
+      ended: Whether the protocol has said that it writes no more.
       peer_reads: Whether what is written leaves at once; without, it waits and counts for the buffer's limits.
     """
 
@@ -21,6 +22,7 @@ class MemoryTransport(asyncio.Transport):
         self.written = bytearray()
         self.writes = 0
         self.reading = True
+        self.ended = False
         self.peer_reads = peer_reads
         self._loop = loop
         self._protocol = protocol
@@ -65,6 +67,12 @@ class MemoryTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.ended = True
 
     def is_closing(self) -> bool:
         return self._closing

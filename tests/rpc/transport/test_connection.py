@@ -298,10 +298,10 @@ def test_a_drain() -> None:
         assert (second.kind, second.last_stream_id) == (GOAWAY, 5)
         opened.transport.feed(request(7, CHAT) + data(7, b"too late") + reset(1))
         assert HEADERS not in kinds(await opened.answers(), 7)
-        assert not opened.transport.is_closing()
+        assert not opened.transport.ended
         opened.transport.feed(reset(5))
         await opened.answers()
-        assert opened.transport.is_closing()
+        assert opened.transport.ended
 
     in_session(scenario)
 
@@ -317,7 +317,7 @@ def test_a_drain_with_an_answer_that_waits() -> None:
         ping = (await opened.answers())[-1]
         opened.transport.feed(frame(PING, ACK, 0, ping.payload) + reset(3))
         await opened.answers()
-        assert opened.transport.is_closing()
+        assert opened.transport.ended
 
     in_session(scenario)
 

@@ -15,7 +15,7 @@ from hasten.rpc._auth_context import auth_context
 from hasten.rpc._limits import KIB, LARGEST_STREAM_ID
 from hasten.rpc._peer import peer_name
 from hasten.rpc.server._call import OK_BLOCK, RESPONSE_BLOCK, ServerCall, status_of
-from hasten.rpc.transport._connection import Connection
+from hasten.rpc.transport._connection import NOTHING, Connection
 from hasten.rpc.transport._inbox import Inbox
 from hasten.rpc.wire._compression import ENCODINGS, MessageError
 from hasten.rpc.wire._frames import (
@@ -404,7 +404,29 @@ class ServerConnection(Connection[ServerCall]):
 
     def _close_if_done(self) -> None:
         if self._takes_up_to < LARGEST_STREAM_ID and not self.streams and not self._lingering:
+            self._close_gently()
+
+    def _close_gently(self) -> None:
+        """Close when the client has, a second later at most.
+
+        A socket that is closed with bytes unread is reset (RFC 1122 section 4.2.2.13), for which the client may lose
+        our last words: so only our half is closed, and what still comes is read and dropped. TLS has no halves.
+        """
+        transport = self._transport
+        if self._expected == NOTHING:
+            return
+        if transport is None or transport.is_closing() or not transport.can_write_eof():
             self.close()
+            return
+        self._expected = NOTHING
+        self._keepalive.close()
+        self.output.flush()
+        try:
+            transport.write_eof()
+        except OSError:  # the client has gone, which the loop has not told us yet
+            self.abort()
+        else:
+            self._abort_soon()
 
     def _retire(self) -> None:
         """Drain at the connection's age, and cut it after the grace (gRFC A9)."""

@@ -6,7 +6,6 @@ parsing and building a unary call.
 """
 
 import asyncio
-import socket
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Generic, TypeVar, cast
@@ -15,7 +14,7 @@ from hasten.rpc._limits import LARGEST_STREAM_ID, Limits
 from hasten.rpc.transport._deadlines import Deadlines
 from hasten.rpc.transport._guards import PingStrikes, ResetBudget
 from hasten.rpc.transport._keepalive import Keepalive
-from hasten.rpc.transport._output import Output
+from hasten.rpc.transport._output import Output, send_without_delay
 from hasten.rpc.transport._parted_block import PartedBlock
 from hasten.rpc.transport._peer_settings import PeerSettings
 from hasten.rpc.transport._reading import Reading
@@ -70,7 +69,7 @@ AnyStream = TypeVar("AnyStream", bound=Stream)
 _CLOSE_SECONDS = 1.0  # what a peer has to read our last words
 _FRAME_HEADER = 9
 _WAKING_COST = 4  # of a stream, in header bytes to decode: 1.3 µs, perhaps for a frame of a single byte
-_NOTHING = -1  # no kind of frame
+NOTHING = -1  # no kind of frame
 
 
 class Connection(asyncio.Protocol, Generic[AnyStream]):
@@ -153,7 +152,7 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from it
         transport.set_write_buffer_limits(high=self.limits.write_high_bytes)
-        _send_without_delay(transport)
+        send_without_delay(transport)
         self.output.connect(transport)
         self.reading.connect(transport)
         transport.write(self._first_words())
@@ -459,9 +458,9 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
 
     def fail(self, violation: ConnectionViolation) -> None:
         """End the connection with a GOAWAY that says why; what still comes is not looked at, TLS may bring more."""
-        if self._expected == _NOTHING:
+        if self._expected == NOTHING:
             return
-        self._expected = _NOTHING
+        self._expected = NOTHING
         self.closing = True
         self.goaway_reason = self.goaway_reason or violation.reason
         self.write(goaway_frame(self.last_peer_id, violation.code, violation.reason))
@@ -474,9 +473,12 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
         if transport is not None and not transport.is_closing():
             self.output.flush()
             transport.close()
-            if self._patience is not None:
-                self._patience.cancel()
-            self._patience = self.loop.call_later(_CLOSE_SECONDS, self.abort)
+            self._abort_soon()
+
+    def _abort_soon(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        self._patience = self.loop.call_later(_CLOSE_SECONDS, self.abort)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -487,13 +489,3 @@ class Connection(asyncio.Protocol, Generic[AnyStream]):
     def get_extra_info(self, name: str) -> object:
         """Return what the transport knows: `peername`, `ssl_object`."""
         return self._transport.get_extra_info(name) if self._transport is not None else None
-
-
-def _send_without_delay(transport: asyncio.BaseTransport) -> None:
-    """Switch Nagle's algorithm off: with it each second write of a call waits 40 ms for the peer's acknowledgement.
-
-    asyncio does it only for sockets that were made with the number of the protocol.
-    """
-    own: socket.socket | None = transport.get_extra_info("socket")
-    if own is not None and own.family in {socket.AF_INET, socket.AF_INET6}:
-        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

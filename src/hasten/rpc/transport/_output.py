@@ -8,6 +8,7 @@ messages 140k, 8 messages 140k, 4 messages 115k.
 
 import asyncio
 import math
+import socket
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 
@@ -263,3 +264,13 @@ def _release(stream: Stream) -> None:
 
 def _refuse(frames: bytes) -> None:
     raise RuntimeError("not connected")
+
+
+def send_without_delay(transport: asyncio.BaseTransport) -> None:
+    """Switch Nagle's algorithm off: with it each second write of a call waits 40 ms for the peer's acknowledgement.
+
+    asyncio does it only for sockets that were made with the number of the protocol.
+    """
+    own: socket.socket | None = transport.get_extra_info("socket")
+    if own is not None and own.family in {socket.AF_INET, socket.AF_INET6}:
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

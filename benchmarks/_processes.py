@@ -28,6 +28,7 @@ _END_TIMEOUT = 5.0
 _ANSWER_TIMEOUT = 60.0
 _RESIDENT = re.compile(r"^Rss: +(\d+) kB", re.MULTILINE)
 T = TypeVar("T")
+P = TypeVar("P", bound="PinnedProcess")
 
 
 def process_cpu_seconds(pid: int) -> float:
@@ -223,3 +224,21 @@ class PinnedProcess:
             if stream is not None:
                 with contextlib.suppress(BrokenPipeError):  # what was written and not read is of no use now
                     stream.close()
+
+
+class Stage(contextlib.ExitStack):
+    """The processes of a run, for use in a `with` block, at whose end all of them have ended."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._processes: list[PinnedProcess] = []
+
+    def start(self, process: P) -> P:
+        """Start a process, and return it when it is ready."""
+        self._processes.append(self.enter_context(process))
+        return process
+
+    def suspend(self) -> None:
+        """Stop all of them until their turns."""
+        for process in self._processes:
+            process.suspend()

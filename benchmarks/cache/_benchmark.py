@@ -8,14 +8,15 @@ locks that this work does not need, except where a row says that it is the defau
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import msgspec
 
+from benchmarks._driven import OrderedProcess
 from benchmarks._harness import Benchmark, Effort, Prepared, Role, Subject, Trial
-from benchmarks._processes import Cores
+from benchmarks._processes import Cores, Stage
 from benchmarks.cache._backend import Backend
-from benchmarks.cache._orders import CacheProcess, Calls, Drive, Kind
+from benchmarks.cache._orders import Calls, Drive, Kind
 from benchmarks.cache._stack import SETUPS, Tier
 from benchmarks.cache._trials import UNITS, CallTrial, RatioTrial, RedisBenchmarkTrial, RemoteTrial
 from benchmarks.cache._work import CAPACITY, KEYS, LARGE, Source
@@ -68,28 +69,22 @@ class CacheBenchmark(Benchmark):
     def prepare(self, effort: Effort) -> Iterator[Prepared]:
         """Start the servers and subjects that the chosen cases need; yield the trials."""
         subjects = [subject.name for subject in effort.choose(self.subjects)]
-        with ExitStack() as stack:
-            started = _Started(stack, Cores.available(), effort)
-            trials = [*started.in_memory(subjects), *started.remote(Tier.REDIS, subjects)]
-            trials += started.remote(Tier.MEMCACHED, subjects)
-            started.suspend()
+        with Stage() as stage:
+            chosen = _Chosen(stage, Cores.available(), effort)
+            trials = [*chosen.in_memory(subjects), *chosen.remote(Tier.REDIS, subjects)]
+            trials += chosen.remote(Tier.MEMCACHED, subjects)
+            stage.suspend()
             cases = {trial.case for trial in trials}
             yield Prepared(tuple(trials), {case: text for case, text in _CONDITIONS.items() if case in cases})
 
 
-class _Started:
-    """The processes of a run."""
+class _Chosen:
+    """Starts what the chosen cases need."""
 
-    def __init__(self, stack: ExitStack, cores: Cores, effort: Effort) -> None:
-        self._stack = stack
+    def __init__(self, stage: Stage, cores: Cores, effort: Effort) -> None:
+        self._stage = stage
         self._cores = cores
         self._effort = effort
-        self._processes: list[CacheProcess] = []
-
-    def suspend(self) -> None:
-        """Stop all subjects until their turns."""
-        for process in self._processes:
-            process.suspend()
 
     def in_memory(self, subjects: list[str]) -> Iterator[Trial]:
         """Yield the trials of caches in the process."""
@@ -109,7 +104,7 @@ class _Started:
         by_tool = tier is Tier.REDIS and "limit" in subjects
         if not (taking_part or by_tool) or not self._wanted(*cases):
             return
-        backend = self._stack.enter_context(Backend(tier, self._cores.server))
+        backend = self._stage.enter_context(Backend(tier, self._cores.server))
         place = (backend.place, str(backend.server_pid))
         turns, seconds, warm_up = (1, 0.12, 0.03) if self._effort.quick else (2, 0.2, 0.05)
         for subject in taking_part:
@@ -124,7 +119,6 @@ class _Started:
     def _wanted(self, *cases: str) -> bool:
         return any(map(self._effort.measures, cases))
 
-    def _start(self, name: str, core: int, module: str, *arguments: str) -> CacheProcess:
-        process = CacheProcess(name, [sys.executable, "-m", f"benchmarks.cache.{module}", *arguments], core)
-        self._processes.append(self._stack.enter_context(process))
-        return process
+    def _start(self, name: str, core: int, module: str, *arguments: str) -> OrderedProcess:
+        command = [sys.executable, "-m", f"benchmarks.cache.{module}", *arguments]
+        return self._stage.start(OrderedProcess(name, command, core))

@@ -15,9 +15,10 @@ from contextlib import AsyncExitStack
 import uvloop
 
 from benchmarks._child import announce, die_with_parent
-from benchmarks.cache._orders import Calls, Figure, Follow, Kind, carry_out
+from benchmarks._driven import RecomputedError, WrongValueError, carry_out
+from benchmarks.cache._orders import Calls, Figure, Follow, Kind
 from benchmarks.cache._stack import InMemory, MemorySetup, memory_setup
-from benchmarks.cache._work import CAPACITY, KEYS, TRACES, Item, RecomputedError, Source, WrongValueError
+from benchmarks.cache._work import CAPACITY, KEYS, TRACES, Item, Source
 
 _clock = time.process_time
 

@@ -1,7 +1,7 @@
 """A cache over a server: `python -m benchmarks.cache._remote_child SUBJECT TIER ADDRESS SERVER_PID`.
 
 It reads as fast as answers come, and verifies each value. Every reader has keys of its own, so that no two of them ask
-for the same at once. It reads both sides' CPU itself, so that neither the orders nor the sorting of latencies is in it.
+for the same at once.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ import time
 import uvloop
 
 from benchmarks._child import announce, die_with_parent
-from benchmarks._processes import process_cpu_seconds
-from benchmarks.cache._orders import Drive, Driven, carry_out
+from benchmarks._driven import Driven, RecomputedError, WrongValueError, carry_out, measured
+from benchmarks.cache._orders import Drive
 from benchmarks.cache._stack import Tier, remote_setup
-from benchmarks.cache._work import KEYS, LARGE, Item, Load, RecomputedError, Source, WrongValueError
+from benchmarks.cache._work import KEYS, LARGE, Item, Load, Source
 
 IN_FLIGHT = (1, 64)
 
@@ -38,15 +38,10 @@ class _Driver:
         if order.warm_up:
             await self._run(order.in_flight, order.warm_up)
         loads = self._source.loads
-        server, client, started = process_cpu_seconds(self._server_pid), time.process_time(), time.perf_counter()
-        latencies = await self._run(order.in_flight, order.seconds)
-        seconds, client = time.perf_counter() - started, time.process_time() - client
-        server = process_cpu_seconds(self._server_pid) - server
+        driven = await measured(self._run(order.in_flight, order.seconds), self._server_pid)
         if self._source.loads != loads:
-            raise RecomputedError(f"{self._source.loads - loads} of {len(latencies)} hits were loaded again")
-        latencies.sort()
-        p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99))
-        return Driven(calls=len(latencies), seconds=seconds, client_cpu=client, server_cpu=server, p50=p50, p99=p99)
+            raise RecomputedError(f"{self._source.loads - loads} of {driven.calls} hits were loaded again")
+        return driven
 
     async def _run(self, in_flight: int, seconds: float) -> list[float]:
         """Return the latency of each read."""

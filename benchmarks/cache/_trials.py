@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
+from benchmarks._driven import Driven, OrderedProcess, figures_of
 from benchmarks._processes import process_cpu_seconds
 from benchmarks.cache._backend import Backend, require_program
-from benchmarks.cache._orders import CacheProcess, Calls, Drive, Driven, Figure, Follow
+from benchmarks.cache._orders import Calls, Drive, Figure, Follow
 from benchmarks.cache._work import KEYS
 from hasten._core.errors import InvalidMeasurement
 
@@ -32,7 +33,7 @@ class CallTrial:
 
     subject: str
     case: str
-    process: CacheProcess
+    process: OrderedProcess
     order: Calls
     turns: int
     _values: list[float] = field(default_factory=list)
@@ -52,7 +53,7 @@ class RatioTrial:
     """How many accesses of a trace are hits; its case is the trace's name."""
 
     subject: str
-    process: CacheProcess
+    process: OrderedProcess
     case: str
     turns: int = 1
     _value: float = 0.0
@@ -72,7 +73,7 @@ class RemoteTrial:
 
     subject: str
     case: str
-    process: CacheProcess
+    process: OrderedProcess
     order: Drive
     turns: int
     _driven: list[Driven] = field(default_factory=list)
@@ -88,15 +89,9 @@ class RemoteTrial:
 
 
 def _figures(driven: list[Driven]) -> dict[str, float]:
-    """Return means per read; latencies are means of the turns' quantiles."""
-    calls = sum(each.calls for each in driven)
-    return {
-        "cpu": sum(each.client_cpu for each in driven) / calls * 1e6,
-        "rate": calls / sum(each.seconds for each in driven),
-        "p50": fmean(each.p50 for each in driven) * 1e6,
-        "p99": fmean(each.p99 for each in driven) * 1e6,
-        "server": sum(each.server_cpu for each in driven) / calls * 1e6,
-    }
+    """Return what is measured of reads: `cpu` is the client's, where the cache is."""
+    figures = figures_of(driven)
+    return {"cpu": figures.pop("client"), **figures}
 
 
 @dataclass(slots=True)

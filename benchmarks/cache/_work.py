@@ -47,14 +47,6 @@ class Source:
         return load
 
 
-class WrongValueError(Exception):
-    """Raised when a cache gave another value than the one under the key; its figures mean nothing."""
-
-
-class RecomputedError(Exception):
-    """Raised when a value was loaded again that was to come from the cache, or the other way round."""
-
-
 def zipf(seed: int) -> Iterator[int]:
     """Yield 150,000 keys of 100,000, popular by Zipf's law with exponent 0.9."""
     weights = list(itertools.accumulate(1 / rank**_ZIPF for rank in range(1, _POPULATION + 1)))

@@ -6,15 +6,22 @@ others have their turn; one lean client has the other core and asks over 32 conn
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from statistics import fmean
 
+from benchmarks._driven import Driven, OrderedProcess, figures_of
 from benchmarks._harness import Benchmark, Effort, Prepared, Role, Subject
-from benchmarks._processes import Cores, PinnedProcess
-from benchmarks.cache._orders import CacheProcess, Driven
+from benchmarks._processes import Cores, PinnedProcess, Stage
 from benchmarks.response_cache._client import Ask
 from benchmarks.response_cache._work import BODY_BYTES, CONNECTIONS, UNCACHED
+
+_CONDITIONS: Mapping[str, str] = {
+    "hit": f"{BODY_BYTES} bytes of JSON, {CONNECTIONS} connections",
+    "forms": (
+        "hasten answers behind FastAPI's look for OpenTelemetry and its three layers, as fastapi, cashews and"
+        " fastapi-cache2 do; hasten-outer before them; bare and litestar have none of these"
+    ),
+}
 
 
 class ResponseCacheBenchmark(Benchmark):
@@ -24,8 +31,8 @@ class ResponseCacheBenchmark(Benchmark):
     summary = "a hit in a cache of HTTP responses, in memory, behind uvicorn"
     subjects = (
         Subject("bare", Role.LIMIT, "an ASGI app that has every answer ready", "uvicorn"),
-        Subject("hasten", Role.OURS, "FastAPI, add_middleware(hasten.http.ResponseCache)", "hasten"),
-        Subject("hasten-outer", Role.OURS, "ResponseCache(app), before FastAPI's own middleware"),
+        Subject("hasten", Role.OURS, "app.add_middleware(ResponseCache): behind FastAPI's own", "hasten"),
+        Subject("hasten-outer", Role.OURS, "ResponseCache(app): around the app"),
         Subject("fastapi", Role.PEER, "FastAPI without a cache", "fastapi"),
         Subject("litestar", Role.PEER, "Litestar with cache=", "litestar"),
         Subject("fastapi-cache2", Role.PEER, "FastAPI with its decorator", "fastapi-cache2"),
@@ -40,18 +47,17 @@ class ResponseCacheBenchmark(Benchmark):
         """Start the services and the client; yield a trial for each subject."""
         cores = Cores.available()
         turns, seconds, warm_up = (1, 0.3, 0.05) if effort.quick else (3, 0.5, 0.1)
-        with ExitStack() as stack:
+        with Stage() as stage:
             command = [sys.executable, "-m", "benchmarks.response_cache._client"]
-            client = stack.enter_context(CacheProcess("client of response-cache", command, cores.client))
-            client.suspend()
+            client = stage.start(OrderedProcess("client of response-cache", command, cores.client))
             trials = []
             for subject in effort.choose(self.subjects):
-                server = stack.enter_context(_service(subject.name, cores.server))
-                server.suspend()
+                server = stage.start(_service(subject.name, cores.server))
                 address = server.address.removeprefix("http://")
                 order = Ask(address, server.pid, seconds, warm_up, subject.name not in UNCACHED)
                 trials.append(ResponseTrial(subject.name, server, client, order, turns))
-            yield Prepared(tuple(trials), {"hit": f"{BODY_BYTES} bytes of JSON, {CONNECTIONS} connections"})
+            stage.suspend()
+            yield Prepared(tuple(trials), _CONDITIONS)
 
 
 def _service(name: str, core: int) -> PinnedProcess:
@@ -65,7 +71,7 @@ class ResponseTrial:
 
     subject: str
     server: PinnedProcess
-    client: CacheProcess
+    client: OrderedProcess
     order: Ask
     turns: int
     case: str = "hit"
@@ -77,12 +83,8 @@ class ResponseTrial:
             self._driven.append(self.client.measure(self.order, self.order.seconds + self.order.warm_up, Driven))
 
     def figures(self) -> Mapping[str, float]:
-        """Return the figures of the turns since the last call: the server's CPU, means of the turns' quantiles."""
+        """Return the figures of the turns since the last call; `cpu` is the server's."""
         driven, self._driven = self._driven, []
-        calls = sum(each.calls for each in driven)
-        return {
-            "cpu": sum(each.server_cpu for each in driven) / calls * 1e6,
-            "rate": calls / sum(each.seconds for each in driven),
-            "p50": fmean(each.p50 for each in driven) * 1e6,
-            "p99": fmean(each.p99 for each in driven) * 1e6,
-        }
+        figures = figures_of(driven)
+        del figures["client"]  # of no subject
+        return {"cpu": figures.pop("server"), **figures}

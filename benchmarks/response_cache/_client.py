@@ -1,7 +1,7 @@
 """Asks as fast as answers come, over 32 connections (closed model): `python -m benchmarks.response_cache._client`.
 
-Each connection asks for a document of its own and compares every body with it. The client counts the server's CPU
-itself, so that neither connecting nor sorting is in it. It is lean, since it has one core for all connections.
+Each connection asks for a document of its own and compares every body with it. It is lean, since it has one core for
+all connections.
 """
 
 import asyncio
@@ -13,9 +13,7 @@ import msgspec
 import uvloop
 
 from benchmarks._child import announce, die_with_parent
-from benchmarks._processes import process_cpu_seconds
-from benchmarks.cache._orders import Driven, carry_out
-from benchmarks.cache._work import RecomputedError, WrongValueError
+from benchmarks._driven import Driven, RecomputedError, WrongValueError, carry_out, measured
 from benchmarks.response_cache._work import CONNECTIONS, FIRST, document, path_of
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -150,16 +148,11 @@ class _Service:
         """Ask for a while, measured."""
         await self.run(order.warm_up)
         loads = await self._counter.number()
-        server, client, started = process_cpu_seconds(order.pid), time.process_time(), time.perf_counter()
-        latencies = await self.run(order.seconds)
-        seconds, client = time.perf_counter() - started, time.process_time() - client
-        server = process_cpu_seconds(order.pid) - server
+        driven = await measured(self.run(order.seconds), order.pid)
         made = await self._counter.number() - loads
         if order.cached and made:
-            raise RecomputedError(f"{made} of {len(latencies)} hits were made again")
-        latencies.sort()
-        p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99))
-        return Driven(calls=len(latencies), seconds=seconds, client_cpu=client, server_cpu=server, p50=p50, p99=p99)
+            raise RecomputedError(f"{made} of {driven.calls} hits were made again")
+        return driven
 
 
 async def _main() -> None:

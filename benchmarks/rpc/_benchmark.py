@@ -8,12 +8,12 @@ the client parses and checks that. Both processes are stopped while others have 
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks._harness import Benchmark, Effort, Prepared, Role, Subject, Trial
-from benchmarks._processes import Cores
+from benchmarks._processes import Cores, Stage
 from benchmarks.rpc import _calls, _memory
 from benchmarks.rpc._calls import CallTrial, Case, all_cases
 from benchmarks.rpc._certificate import make_certificate
@@ -80,53 +80,45 @@ class RpcBenchmark(Benchmark):
         """Start every subject's client and server, warm; yield a trial for each kind of call, and those of memory."""
         subjects = [subject.name for subject in effort.choose(self.subjects)]
         cores = Cores.available()
-        with ExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hasten-benchmark-")))
+        with Stage() as stage:
+            folder = Path(stage.enter_context(tempfile.TemporaryDirectory(prefix="hasten-benchmark-")))
             if any(PAIRS[subject].transport is Transport.TLS for subject in subjects):
                 make_certificate(folder)
-            started = _Started(stack, folder, cores)
-            trials = [trial for subject in subjects for trial in _trials(subject, started, quick=effort.quick)]
-            started.suspend()
+            pairs = _Pairs(stage, folder, cores)
+            trials = [trial for subject in subjects for trial in _trials(subject, pairs, quick=effort.quick)]
+            stage.suspend()
             place = Place(Transport.TCP, folder)
             in_memory = [MemoryTrial(name, place, cores.server) for name in subjects if name in _IN_MEMORY]
             conditions = {case.name: case.about for case in all_cases()} | {MEMORY_CASE: _memory.ABOUT}
             yield Prepared((*trials, *in_memory), conditions)
 
 
-class _Started:
-    """The processes of a run; a server is shared by the pairs that call it."""
+class _Pairs:
+    """Starts clients and servers; a server is shared by the pairs that call it."""
 
-    def __init__(self, stack: ExitStack, folder: Path, cores: Cores) -> None:
-        self._stack = stack
+    def __init__(self, stage: Stage, folder: Path, cores: Cores) -> None:
+        self._stage = stage
         self._folder = folder
         self._cores = cores
         self._servers: dict[tuple[str, Transport], RpcServer] = {}
-        self._clients: list[RpcClient] = []
 
     def server(self, pair: Pair) -> RpcServer:
         """Return the server of a pair, started."""
         key = pair.server, pair.transport
         if key not in self._servers:
             process = RpcServer(pair.server, Place(pair.transport, self._folder), self._cores.server)
-            self._servers[key] = self._stack.enter_context(process)
+            self._servers[key] = self._stage.start(process)
         return self._servers[key]
 
     def client(self, pair: Pair) -> RpcClient:
         """Return a new client of a pair, connected and warm."""
         place = Place(pair.transport, self._folder)
-        process = RpcClient(pair.client, place, self.server(pair), self._cores.client)
-        self._clients.append(self._stack.enter_context(process))
-        return process
-
-    def suspend(self) -> None:
-        """Stop all of them until their turns."""
-        for process in (*self._servers.values(), *self._clients):
-            process.suspend()
+        return self._stage.start(RpcClient(pair.client, place, self.server(pair), self._cores.client))
 
 
-def _trials(subject: str, started: _Started, *, quick: bool) -> Iterator[Trial]:
+def _trials(subject: str, pairs: _Pairs, *, quick: bool) -> Iterator[Trial]:
     pair = PAIRS[subject]
-    client, server = started.client(pair), started.server(pair)
+    client, server = pairs.client(pair), pairs.server(pair)
     turns, seconds, warm_up = (1, 0.12, 0.03) if quick else (2, 0.25, 0.05)
     for case in all_cases():
         if case.in_time or pair.whole:

@@ -3,10 +3,10 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean
 
+from benchmarks._driven import Driven, figures_of
 from benchmarks._processes import PinnedProcess
-from benchmarks.rpc._client import IN_FLIGHT, Drive, Driven, RpcClient
+from benchmarks.rpc._client import IN_FLIGHT, Drive, RpcClient
 from benchmarks.rpc._orders import SIZES_BYTES, SMALL_BYTES
 
 UNITS: Mapping[str, str] = {"p50": "µs", "p99": "µs", "rate": "/s", "cpu": "µs", "client": "µs", "server": "µs"}
@@ -53,20 +53,11 @@ class CallTrial:
 
     def turn(self, seed: int) -> None:
         """Call for a while; `seed` changes nothing, since there is nothing random in it."""
-        with self.server.awake(), self.client.awake():
-            self._driven.append(self.client.drive(self.order))
+        with self.server.awake():
+            self._driven.append(self.client.measure(self.order, self.order.seconds + self.order.warm_up, Driven))
 
     def figures(self) -> Mapping[str, float]:
-        """Return the figures of the turns since the last call; latencies are means of the turns' quantiles."""
+        """Return the figures of the turns since the last call; `cpu` is that of both processes."""
         driven, self._driven = self._driven, []
-        calls = sum(each.calls for each in driven)
-        client = sum(each.client_cpu for each in driven) / calls * 1e6
-        server = sum(each.server_cpu for each in driven) / calls * 1e6
-        return {
-            "p50": fmean(each.p50 for each in driven) * 1e6,
-            "p99": fmean(each.p99 for each in driven) * 1e6,
-            "rate": calls / sum(each.seconds for each in driven),
-            "cpu": client + server,
-            "client": client,
-            "server": server,
-        }
+        figures = figures_of(driven)
+        return {**figures, "cpu": figures["client"] + figures["server"]}

@@ -1,8 +1,7 @@
 """The client of a subject: calls as fast as replies come (closed model), a fixed number at once.
 
 `python -m benchmarks.rpc._client STACK TRANSPORT FOLDER ADDRESS SERVER_PID` is the child: it connects, warms up, then
-reads one order a line and answers each with one line. It reads both sides' CPU itself, so that neither the orders nor
-the sorting of latencies is in them.
+carries out orders.
 """
 
 import asyncio
@@ -17,10 +16,10 @@ import msgspec
 import uvloop
 
 from benchmarks._child import announce, die_with_parent
-from benchmarks._processes import PinnedProcess, process_cpu_seconds
+from benchmarks._driven import Driven, OrderedProcess, carry_out, measured
+from benchmarks._processes import PinnedProcess
 from benchmarks.rpc._orders import SIZES_BYTES, check, requests
 from benchmarks.rpc._stack import Caller, Place, Say, Transport, find_stack
-from hasten._core.errors import InvalidMeasurement
 
 IN_FLIGHT = (1, 64)
 
@@ -41,40 +40,13 @@ class Drive(msgspec.Struct, frozen=True):
     warm_up: float = 0.0
 
 
-class Driven(msgspec.Struct, frozen=True):
-    """What a drive gave; times in seconds, CPU of all calls together.
-
-    Attributes:
-      problem: Why it does not count; empty when it does.
-    """
-
-    calls: int = 0
-    seconds: float = 0.0
-    client_cpu: float = 0.0
-    server_cpu: float = 0.0
-    p50: float = 0.0
-    p99: float = 0.0
-    problem: str = ""
-
-
-class RpcClient(PinnedProcess):
+class RpcClient(OrderedProcess):
     """The client's process, seen from the benchmark."""
 
     def __init__(self, stack: str, place: Place, server: PinnedProcess, core: int) -> None:
         arguments = [stack, place.transport, str(place.folder), server.address, str(server.pid)]
         command = [sys.executable, "-m", "benchmarks.rpc._client", *arguments]
         super().__init__(f"client of {stack} over {place.transport}", command, core)
-
-    def drive(self, order: Drive) -> Driven:
-        """Drive once.
-
-        Raises:
-          InvalidMeasurement: a call failed, or its reply was wrong.
-        """
-        driven = self.ask(order, order.seconds + order.warm_up, Driven)
-        if driven.problem:
-            raise InvalidMeasurement(self.name, driven.problem)
-        return driven
 
 
 class _Driver:
@@ -89,28 +61,11 @@ class _Driver:
         for size_bytes, in_time, in_flight in itertools.product(SIZES_BYTES, (False, True), self._callers):
             await self._run(Drive(size_bytes, in_time, in_flight, seconds=0.0), 0.0)
 
-    async def serve(self) -> None:
-        """Answer orders until the parent closes stdin; the loop runs on meanwhile."""
-        orders = msgspec.json.Decoder(Drive)
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            print(msgspec.json.encode(await self._drive(orders.decode(line))).decode(), flush=True)
-
-    async def _drive(self, order: Drive) -> Driven:
-        try:
-            if order.warm_up:
-                await self._run(order, order.warm_up)
-            return await self._measure(order)
-        except Exception as error:
-            return Driven(problem=" ".join(f"{type(error).__name__}: {error}".split()))
-
-    async def _measure(self, order: Drive) -> Driven:
-        server, client, started = process_cpu_seconds(self._server_pid), time.process_time(), time.perf_counter()
-        latencies = await self._run(order, order.seconds)
-        seconds, client = time.perf_counter() - started, time.process_time() - client
-        server = process_cpu_seconds(self._server_pid) - server
-        latencies.sort()
-        p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99))
-        return Driven(len(latencies), seconds, client, server, p50, p99)
+    async def drive(self, order: Drive) -> Driven:
+        """Make calls for a while, then once more, measured."""
+        if order.warm_up:
+            await self._run(order, order.warm_up)
+        return await measured(self._run(order, order.seconds), self._server_pid)
 
     async def _run(self, order: Drive, seconds: float) -> list[float]:
         """Return the latency of each call."""
@@ -147,7 +102,7 @@ async def _main(stack: str, transport: str, folder: str, address: str, server_pi
         driver = _Driver(callers, int(server_pid))
         await driver.warm_up()
         announce("on stdin")
-        await driver.serve()
+        await carry_out(Drive, driver.drive, Driven)
 
 
 if __name__ == "__main__":

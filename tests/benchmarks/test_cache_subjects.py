@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks._driven import Driven, OrderedProcess, RecomputedError, WrongValueError
 from benchmarks._harness import Effort
 from benchmarks._processes import Cores
 from benchmarks.cache import _memory_child, _remote_child
 from benchmarks.cache._backend import Backend
 from benchmarks.cache._benchmark import CacheBenchmark
-from benchmarks.cache._orders import CacheProcess, Calls, Drive, Driven, Figure, Kind
+from benchmarks.cache._orders import Calls, Drive, Figure, Kind
 from benchmarks.cache._stack import SETUPS, InMemory, Tier, memory_setup
 from benchmarks.cache._trials import RedisBenchmarkTrial
 from benchmarks.cache._work import (
@@ -23,9 +24,7 @@ from benchmarks.cache._work import (
     LARGE,
     Item,
     Load,
-    RecomputedError,
     Source,
-    WrongValueError,
     zipf,
     zipf_with_scans,
 )
@@ -80,10 +79,10 @@ def test_every_subject_over_a_server(backend: tuple[Tier, Backend]) -> None:
                 assert min(driven.seconds, driven.client_cpu, driven.p50, driven.p99) > 0.0
 
 
-def _remote(subject: str, tier: Tier, server: Backend) -> CacheProcess:
+def _remote(subject: str, tier: Tier, server: Backend) -> OrderedProcess:
     place = [server.place, str(server.server_pid)]
     command = [sys.executable, "-m", "benchmarks.cache._remote_child", subject, tier, *place]
-    return CacheProcess(f"{subject} over {tier}", command, _CORES.client)
+    return OrderedProcess(f"{subject} over {tier}", command, _CORES.client)
 
 
 def test_a_server_is_ended(backend: tuple[Tier, Backend]) -> None:
@@ -182,7 +181,7 @@ def test_a_wrong_cache_has_no_figures_over_a_server(fault: str, error: type[Exce
 def test_a_child_measures_each_kind() -> None:
     """A child that has a cache answers with CPU seconds, and names what makes an order invalid."""
     command = [sys.executable, "-m", "benchmarks.cache._memory_child", "ordered-dict"]
-    with CacheProcess("ordered-dict in memory", command, _CORES.server) as process:
+    with OrderedProcess("ordered-dict in memory", command, _CORES.server) as process:
         process.suspend()
         for kind in _KINDS:
             assert 0.0 < process.measure(Calls(kind, 0.002), 0.002, Figure).value < 0.002

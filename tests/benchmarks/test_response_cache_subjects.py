@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from benchmarks._driven import Driven, OrderedProcess
 from benchmarks._harness import Effort
 from benchmarks._processes import Cores, PinnedProcess
-from benchmarks.cache._orders import CacheProcess, Driven
 from benchmarks.response_cache._apps import APPS
 from benchmarks.response_cache._benchmark import ResponseCacheBenchmark, _service
 from benchmarks.response_cache._client import Ask
@@ -32,10 +32,10 @@ serve(app)
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[CacheProcess]:
+def client() -> Iterator[OrderedProcess]:
     """Yield the client, suspended."""
     command = [sys.executable, "-m", "benchmarks.response_cache._client"]
-    with CacheProcess("client", command, _CORES.client) as process:
+    with OrderedProcess("client", command, _CORES.client) as process:
         process.suspend()
         yield process
 
@@ -45,7 +45,7 @@ def _ask(server: PinnedProcess, *, cached: bool, seconds: float = 0.0) -> Ask:
 
 
 @pytest.mark.parametrize("subject", APPS)
-def test_every_subject_answers(subject: str, client: CacheProcess) -> None:
+def test_every_subject_answers(subject: str, client: OrderedProcess) -> None:
     """Each subject gives every document; the caches make none of them twice."""
     with _service(subject, _CORES.server) as server:
         # Longer than the kernel may take to count the CPU of a process on another core.
@@ -58,7 +58,7 @@ def test_every_subject_answers(subject: str, client: CacheProcess) -> None:
     assert json.loads(body) == document(FIRST)
 
 
-def test_documents_made_again_are_found(client: CacheProcess) -> None:
+def test_documents_made_again_are_found(client: OrderedProcess) -> None:
     """A service that makes its documents anew does not pass for a cache."""
     with (
         _service("fastapi", _CORES.server) as server,
@@ -68,7 +68,7 @@ def test_documents_made_again_are_found(client: CacheProcess) -> None:
 
 
 @pytest.mark.parametrize(("status", "body"), [(200, b'{"number": 1}'), (503, b"{}")])
-def test_wrong_answers_are_found(status: int, body: bytes, client: CacheProcess) -> None:
+def test_wrong_answers_are_found(status: int, body: bytes, client: OrderedProcess) -> None:
     """An answer that is not the document makes the measurement invalid."""
     code = _WRONG.replace("BODY", repr(body)).replace("STATUS", str(status))
     with (

@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
+from benchmarks._driven import Driven
 from benchmarks._harness import Effort
 from benchmarks._processes import Cores
 from benchmarks.rpc._benchmark import PAIRS, Pair, RpcBenchmark
@@ -46,7 +47,7 @@ def test_every_subject_answers(pair: Pair, tmp_path: Path) -> None:
         RpcClient(pair.client, place, server, _CORES.client) as client,
     ):
         for size_bytes, in_time, in_flight in itertools.product(SIZES_BYTES, (False, True), IN_FLIGHT):
-            driven = client.drive(Drive(size_bytes, in_time, in_flight, seconds=0.0))
+            driven = client.measure(Drive(size_bytes, in_time, in_flight, seconds=0.0), 0.0, Driven)
             assert driven.calls == in_flight
             assert min(driven.seconds, driven.client_cpu, driven.server_cpu, driven.p50, driven.p99) > 0.0
 
@@ -59,7 +60,7 @@ def test_a_failed_call_ends_the_run(tmp_path: Path) -> None:
         client = stack.enter_context(RpcClient("grpc.aio", place, server, _CORES.client))
         os.kill(server.pid, signal.SIGKILL)
         with pytest.raises(InvalidMeasurement, match=r"client of grpc\.aio over tcp: AioRpcError") as caught:
-            client.drive(_ONE_CALL)
+            client.measure(_ONE_CALL, 0.0, Driven)
         assert "\n" not in str(caught.value)
 
 

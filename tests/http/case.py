@@ -4,7 +4,7 @@ A case says what the app answers, which requests come with how much time between
 HIT and STALE are the first response, fresh and stale; NEW is one that the app has made for this request.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from email.utils import formatdate
 from typing import Any
 
@@ -16,7 +16,7 @@ _ASK, MINUTE, _ANY = Ask(), Reply({"cache-control": "max-age=60"}), Rule("/{path
 STALE_RULE = Rule("/page", stale=100, stale_if_error=200)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Case:
     """One case.
 
@@ -29,6 +29,7 @@ class Case:
 
     name: str
     section: str
+    _: KW_ONLY
     reply: Reply = MINUTE
     then: Reply | None = None
     last: Reply | None = None

@@ -139,7 +139,6 @@ class Site:
 
     Attributes:
       now: The time of day.
-      failures: What background work has told the loop's exception handler.
     """
 
     def __init__(self, app: App, *rules: Rule, cache: Cache | None = None, **options: Any) -> None:
@@ -161,25 +160,26 @@ class Site:
         self.now += seconds
         for entry in self.region.entries.values():
             entry.calm_until -= seconds
+            entry.renew_at -= seconds
             entry.fresh_until -= seconds
             entry.stale_until -= seconds
             entry.error_until -= seconds
             entry.loaded_at -= seconds
 
-    async def get(self, ask: Ask | None = None, **fields: str) -> Answer:
-        """Ask, and return the whole answer; what happens in the background has happened, too."""
+    async def get(self, ask: Ask | dict[str, Any] | None = None, **fields: str) -> Answer:
+        """Ask, with a scope or what makes one; what happens in the background has happened when the answer is there."""
         answer = Answer()
         await self.visit(ask or Ask(fields), answer)
         await passes()
         return answer
 
-    async def visit(self, ask: Ask, answer: Answer) -> None:
+    async def visit(self, ask: Ask | dict[str, Any], answer: Answer) -> None:
         """Ask, while others do."""
 
         async def send(message: Any) -> None:
             answer.take(message)
 
-        await self.layer(ask.scope(), stays, send)
+        await self.layer(ask.scope() if isinstance(ask, Ask) else ask, stays, send)
 
 
 def with_site(loop_factory: LoopFactory, make: Callable[[], Site], scenario: Callable[[Site], Awaitable[None]]) -> None:

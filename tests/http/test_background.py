@@ -9,7 +9,7 @@ from hasten.http import Rule
 from tests.cache.running import passes
 from tests.conftest import LoopFactory
 from tests.http.case import asks, says
-from tests.http.site import App, Ask, Reply, Site, start, stays, with_site
+from tests.http.site import App, Ask, Reply, Site, start, with_site
 
 STALE = Rule("/{path:path}", ttl=60, stale=60)
 
@@ -49,11 +49,7 @@ def test_the_scope_of_a_renewal(loop_factory: LoopFactory) -> None:
         site.wait(61)
         site.app.talk = talk
         own = asks("HEAD", if_none_match='"v0"', x_kept="1", accept="text/html").scope()
-
-        async def send(message: Any) -> None:
-            pass
-
-        await site.layer(own, stays, send)
+        await site.get(own)
         await passes(30)
         scope = site.app.asked[1]
         assert (own["state"], own["method"], own["client"]) == ({}, "HEAD", ("127.0.0.1", 50000))
@@ -83,6 +79,22 @@ def test_a_failed_renewal_is_tried_again(loop_factory: LoopFactory, failure: Rep
         assert site.calls == 3
 
     with_site(loop_factory, lambda: Site(App(Reply(), failure, Reply()), STALE), scenario)
+
+
+def test_an_error_of_a_renewal_is_told(loop_factory: LoopFactory) -> None:
+    """What the app raises while nobody waits for it is the loop's exception handler's, with its traceback."""
+
+    async def scenario(site: Site) -> None:
+        told: list[BaseException] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+        await site.get()
+        site.wait(61)
+        assert (await site.get()).state == "stale"
+        (error,) = told
+        assert str(error) == "no"
+        assert error.__traceback__ is not None
+
+    with_site(loop_factory, lambda: Site(App(Reply(), Reply(error=ValueError("no"))), STALE), scenario)
 
 
 @pytest.mark.parametrize(

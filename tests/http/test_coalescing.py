@@ -89,6 +89,23 @@ def test_what_could_not_be_kept_is_tried_again(loop_factory: LoopFactory) -> Non
     with_site(loop_factory, lambda: Site(App(*replies), PAGE), scenario)
 
 
+def test_what_was_kept_once_is_not_waited_for_either(loop_factory: LoopFactory) -> None:
+    """Requests do not wait for what cannot be kept any more, though an older response was; a failure they share."""
+
+    async def scenario(site: Site) -> None:
+        await site.get()
+        site.wait(61 + 100)
+        site.app.replies = [says("private")]
+        assert [(await site.get()).state for _ in range(2)] == ["miss", "bypass"]
+        site.app.gate.clear()
+        asked = await start(site, *[Ask()] * 5)
+        assert site.calls == 8
+        site.app.gate.set()
+        await asyncio.gather(*asked)
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60, stale_if_error=100)), scenario)
+
+
 def test_one_person_s_response_says_nothing_of_others(loop_factory: LoopFactory) -> None:
     """A response that is not kept because of the request's credentials does not keep those without from waiting."""
 

@@ -1,19 +1,25 @@
 """A FastAPI app behind the cache, served by uvicorn and asked by httpx."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
 
 import httpx
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException
+import pytest
+from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.responses import StreamingResponse
+from starlette.middleware.base import RequestResponseEndpoint
 
 from hasten.cache import Cache
 from hasten.http import ResponseCache, Rule
 from tests.cache.running import run
 from tests.conftest import LoopFactory
 from tests.ledger.serving import uvicorn_serving
+
+PAGE = Rule("/page", ttl=60)
 
 
 class Shop:
@@ -112,6 +118,113 @@ def test_a_shop(loop_factory: LoopFactory) -> None:
             assert exports[2].headers["content-encoding"] == "gzip"
             assert exports[2].headers["etag"] != plain.headers.get("etag")
         assert shop.done == [1] * shop.calls["product"]  # background tasks ran, once for each run of the app
+        await cache.aclose()
+
+    run(loop_factory, scenario())
+
+
+@asynccontextmanager
+async def visiting(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with uvicorn_serving(app) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
+def page_app() -> FastAPI:
+    app = FastAPI()
+
+    @app.get("/page")
+    async def page() -> str:
+        return "page"
+
+    return app
+
+
+def middleware(cache: Cache) -> FastAPI:
+    """Return an app with the cache among its middleware, and CORS before it."""
+    app = page_app()
+    app.add_middleware(ResponseCache, cache=cache, rules=[PAGE])
+    app.add_middleware(CORSMiddleware, allow_origins=["https://a.example", "https://b.example"])
+    return app
+
+
+def around(cache: Cache) -> ResponseCache:
+    """Return an app behind the cache, with CORS behind it, too."""
+    app = page_app()
+    app.add_middleware(CORSMiddleware, allow_origins=["https://a.example", "https://b.example"])
+    return ResponseCache(app, cache=cache, rules=[PAGE])
+
+
+@pytest.mark.parametrize("make", [middleware, around])
+def test_cors(loop_factory: LoopFactory, make: Callable[[Cache], Any]) -> None:
+    """Each origin may read its response, and none gets another one's permission, on whichever side CORS stands."""
+
+    async def scenario() -> None:
+        cache = Cache()
+        async with visiting(make(cache)) as client:
+            for _ in range(3):
+                for origin in (None, "https://a.example", "https://b.example", "https://evil.example"):
+                    answer = await client.get("/page", headers={} if origin is None else {"origin": origin})
+                    allowed = origin if origin != "https://evil.example" else None
+                    assert answer.headers.get("access-control-allow-origin") == allowed
+            assert answer.headers["x-cache"] == "hit"
+        await cache.aclose()
+
+    run(loop_factory, scenario())
+
+
+def test_who_may_not_is_stopped_before(loop_factory: LoopFactory) -> None:
+    """A layer outside of the cache decides about every request, for which there is a response or not."""
+
+    async def scenario() -> None:
+        cache, app = Cache(), page_app()
+        app.add_middleware(ResponseCache, cache=cache, rules=[PAGE])
+
+        @app.middleware("http")
+        async def check_key(request: Request, call_next: RequestResponseEndpoint) -> Response:
+            return await call_next(request) if "x-api-key" in request.headers else Response(status_code=401)
+
+        async with visiting(app) as client:
+            answers = [await client.get("/page", headers=headers) for headers in ({"x-api-key": "1"}, {}) * 2]
+            assert [answer.status_code for answer in answers] == [200, 401, 200, 401]
+            assert answers[2].headers["x-cache"] == "hit"
+        await cache.aclose()
+
+    run(loop_factory, scenario())
+
+
+def test_around_the_app(loop_factory: LoopFactory) -> None:
+    """Around an app the cache changes neither its lifespan nor its errors, and serves what is stale in their place."""
+
+    async def scenario() -> None:
+        cache, begun, told = Cache(), [], []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(str(context["exception"])))
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            begun.append(app)
+            yield
+
+        app = FastAPI(lifespan=lifespan)
+
+        @app.get("/{name}")
+        async def broken(name: str) -> str:
+            if begun:
+                begun.clear()
+                return name
+            raise ValueError(f"no {name}")
+
+        async with visiting(
+            ResponseCache(app, cache=cache, rules=[Rule("/page", ttl=0.01, stale_if_error=60), Rule("/{name}", ttl=1)])
+        ) as client:
+            assert (await client.get("/page")).headers["x-cache"] == "miss"
+            failed = await client.get("/other")
+            assert (failed.status_code, failed.text) == (500, "Internal Server Error")
+            while (late := await client.get("/page")).headers["x-cache"] == "hit":
+                pass
+            assert (late.status_code, late.json(), late.headers["x-cache"]) == (200, "page", "stale")
+            while not told:
+                await asyncio.sleep(0)
+            assert told == ["no page"]
         await cache.aclose()
 
     run(loop_factory, scenario())

@@ -222,3 +222,54 @@ def test_parameters_that_do_not_count_do_not_poison(loop_factory: LoopFactory) -
         assert site.app.asked[0]["query_string"] == b"page=1"
 
     with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60, query=("page",))), scenario)
+
+
+def test_a_path_that_is_rewritten(loop_factory: LoopFactory) -> None:
+    """What a layer outside of the cache makes of the address, by a language or a prefix, tells responses apart."""
+
+    async def scenario(site: Site) -> None:
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": f"{scope['root_path']} {scope['path']}".encode()})
+
+        site.app.talk = talk
+        for _ in range(2):
+            for root, path in (("", "/de"), ("", "/en"), ("/shop", "/de"), ("/other", "/de")):
+                answer = await site.get(Ask().scope() | {"path": path, "root_path": root})
+                assert answer.body.decode() == f"{root} {path}"
+        assert site.calls == 4
+
+    with_site(loop_factory, lambda: Site(App(), PAGE), scenario)
+
+
+def test_a_host_of_one_s_own_is_nobody_else_s(loop_factory: LoopFactory) -> None:
+    """Links that the app makes of Host, or of a field that the rule names, are never in another one's response."""
+
+    async def scenario(site: Site) -> None:
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            fields = dict(scope["headers"])
+            link = scope["scheme"].encode() + b"://" + fields.get(b"x-forwarded-host", fields[b"host"])
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"link", link)]})
+            await send({"type": "http.response.body", "body": b""})
+
+        site.app.talk = talk
+        evil = [Ask(host="evil.example"), Ask({"x-forwarded-host": "evil.example"}), Ask(scheme="https")]
+        for ask in evil:
+            await site.get(ask)
+        assert (await site.get()).fields["link"] == "http://site.example"
+
+    rule = Rule("/page", ttl=60, vary=("x-forwarded-host",))
+    with_site(loop_factory, lambda: Site(App(), rule), scenario)
+
+
+@pytest.mark.parametrize("part", ["path", "query", "field"])
+def test_what_is_long_is_not_kept(loop_factory: LoopFactory, part: str) -> None:
+    """Requests whose addresses and fields are long take no memory: there may be as many as one likes."""
+
+    async def scenario(site: Site) -> None:
+        long = "x" * 9000
+        ask = {"path": Ask(path=f"/{long}"), "query": Ask(query=long), "field": asks(x_a=long)}[part]
+        assert [(await site.get(ask)).state for _ in range(2)] == ["bypass", "bypass"]
+        assert not site.region.entries
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/{path:path}", ttl=60, vary=("x-a",))), scenario)

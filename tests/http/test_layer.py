@@ -1,6 +1,6 @@
 """The layer as a part of an app: what goes through, what is invalidated, what it is given."""
 
-import inspect
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hasten.http import ResponseCache, Rule
 from tests.cache.running import run
 from tests.conftest import LoopFactory
 from tests.http.case import asks, says
-from tests.http.site import App, Ask, Reply, Site, stays, with_site
+from tests.http.site import App, Ask, Reply, Site, start, stays, with_site
 
 PAGE = Rule("/{path:path}", ttl=60)
 
@@ -42,16 +42,10 @@ def test_paths_without_a_rule_go_through(loop_factory: LoopFactory) -> None:
 
     async def scenario(site: Site) -> None:
         ask = Ask(path="/other").scope()
-        sent: list[Any] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        for _ in range(2):
-            await site.layer(ask, stays, send)
+        answers = [await site.get(ask) for _ in range(2)]
         assert site.app.asked[0] is ask
         assert site.calls == 2
-        assert b"x-cache" not in dict(sent[0]["headers"])
+        assert all("x-cache" not in answer.fields for answer in answers)
 
     with_site(loop_factory, lambda: Site(App(says("max-age=60")), Rule("/page", ttl=60)), scenario)
 
@@ -70,17 +64,11 @@ def test_a_mounted_app(loop_factory: LoopFactory) -> None:
     """Rules are for the paths of the app's routes, wherever that is mounted; so is what a change invalidates."""
 
     async def scenario(site: Site) -> None:
-        answers = []
+        states = []
         for method in ("GET", "GET", "PUT", "GET"):
-            scope = Ask(path="/api/page", method=method).scope() | {"root_path": "/api"}
-            sent: list[Any] = []
-
-            async def send(message: Any, sent: list[Any] = sent) -> None:
-                sent.append(message)
-
-            await site.layer(scope, stays, send)
-            answers.append(dict(sent[0]["headers"]).get(b"x-cache"))
-        assert answers == [b"miss", b"hit", None, b"miss"]
+            answer = await site.get(asks(method, "/api/page").scope() | {"root_path": "/api"})
+            states.append(answer.fields.get("x-cache"))
+        assert states == ["miss", "hit", None, "miss"]
 
     with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60)), scenario)
 
@@ -90,13 +78,8 @@ def test_a_root_path_that_is_none(loop_factory: LoopFactory, path: str, root: st
     """A path that does not lie under the root path is taken as it is."""
 
     async def scenario(site: Site) -> None:
-        sent: list[Any] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await site.layer(Ask(path=path).scope() | {"root_path": root}, stays, send)
-        assert (b"x-cache" in dict(sent[0]["headers"])) == (path == "/page")
+        answer = await site.get(Ask(path=path).scope() | {"root_path": root})
+        assert ("x-cache" in answer.fields) == (path == "/page")
 
     with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60)), scenario)
 
@@ -139,6 +122,61 @@ def test_a_change_invalidates_the_tags_of_its_path(loop_factory: LoopFactory) ->
 
     rules = (Rule("/products", ttl=60, tags=("products",)), Rule("/products/{id}", tags=("products", "product:{id}")))
     with_site(loop_factory, lambda: Site(App(), *rules), scenario)
+
+
+def test_a_change_drops_what_can_be_dropped(loop_factory: LoopFactory) -> None:
+    """A change of a path of whose tags one is none drops what has the others."""
+
+    async def scenario(site: Site) -> None:
+        await site.get(Ask(path="/products"))
+        await site.get(asks("PUT", "/products/a%20b"))
+        assert (await site.get(Ask(path="/products"))).state == "miss"
+        assert [(await site.get(Ask(path="/products/a%20b"))).state for _ in range(2)] == ["bypass", "bypass"]
+
+    rules = (
+        Rule("/products", ttl=60, tags=("products",)),
+        Rule("/products/{name}", ttl=60, tags=lambda found: ["products", found["name"]]),
+    )
+    with_site(loop_factory, lambda: Site(App(), *rules), scenario)
+
+
+def test_layers_further_in_change_the_scope(loop_factory: LoopFactory) -> None:
+    """What layers behind the cache make of the path does not change what it is for the cache."""
+
+    async def scenario(site: Site) -> None:
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            scope["root_path"] = "/api"
+            scope["path"] = "/inside"
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"body"})
+
+        site.app.talk = talk
+        answers = [await site.get(asks(method, "/api/page")) for method in ("GET", "GET", "PUT", "GET")]
+        assert [answer.fields.get("x-cache") for answer in answers] == ["miss", "hit", None, "miss"]
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/api/page", ttl=60)), scenario)
+
+
+@pytest.mark.parametrize(("status", "state"), [(None, "miss"), (409, "hit"), (200, "miss")])
+def test_a_change_that_is_cancelled(loop_factory: LoopFactory, status: int | None, state: str) -> None:
+    """A change that is cancelled before it says how it went may have been made: what there was is dropped."""
+
+    async def scenario(site: Site) -> None:
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            if status is not None:
+                await send({"type": "http.response.start", "status": status, "headers": []})
+            await asyncio.Event().wait()
+
+        await site.get()
+        site.app.talk = talk
+        (asked,) = await start(site, asks("PUT"))
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        site.app.talk = None
+        assert (await site.get()).state == state
+
+    with_site(loop_factory, lambda: Site(App(), PAGE), scenario)
 
 
 def test_a_change_is_seen_by_who_made_it(loop_factory: LoopFactory) -> None:
@@ -262,38 +300,49 @@ def test_keys_are_bounded(loop_factory: LoopFactory) -> None:
     run(loop_factory, scenario())
 
 
-def test_a_raw_path_that_is_missing(loop_factory: LoopFactory) -> None:
-    """A server that gives no raw path is served by the decoded one."""
+def test_what_a_server_need_not_say(loop_factory: LoopFactory) -> None:
+    """A server may leave out the scheme and the root path, and the raw path, in whose place the decoded one counts."""
 
     async def scenario(site: Site) -> None:
-        for expected in (b"miss", b"hit"):
-            scope = Ask(path="/%C3%A4").scope()
-            del scope["raw_path"], scope["root_path"]
-            sent: list[Any] = []
-
-            async def send(message: Any, sent: list[Any] = sent) -> None:
-                sent.append(message)
-
-            await site.layer(scope, stays, send)
-            assert dict(sent[0]["headers"])[b"x-cache"] == expected
+        site.app.replies = [Reply(), Reply({"location": "/ä"}), Reply()]
+        for method, expected in (("GET", "miss"), ("GET", "hit"), ("PUT", None), ("GET", "miss")):
+            scope = asks(method, "/%C3%A4").scope()
+            del scope["raw_path"], scope["root_path"], scope["scheme"]
+            assert (await site.get(scope)).fields.get("x-cache") == expected
 
     with_site(loop_factory, lambda: Site(App(), PAGE), scenario)
+
+
+SHORT_WAYS: dict[str, tuple[dict[str, Any], Rule]] = {
+    "plain": ({}, Rule("/page", ttl=60)),
+    "a query": ({"query_string": b"b=2&a=1"}, Rule("/page", ttl=60)),
+    "a part of a query": ({"query_string": b"b=2&a=1"}, Rule("/page", ttl=60, query=("a",))),
+    "fields that count": ({}, Rule("/page", ttl=60, vary=("x-a", "x-b"))),
+    "a root path": ({"root_path": "/api", "path": "/api/page"}, Rule("/page", ttl=60)),
+    "no raw path": ({"raw_path": None}, Rule("/page", ttl=60)),
+    "cookies that do not count": ({}, Rule("/page", ttl=60, cookies=True)),
+}
+
+
+@pytest.mark.parametrize(("scope", "rule"), SHORT_WAYS.values(), ids=SHORT_WAYS)
+def test_a_hit_takes_the_short_way(loop_factory: LoopFactory, scope: dict[str, Any], rule: Rule) -> None:
+    """A plain hit is answered without a closer look: the short way makes the same key as the long one."""
+
+    async def scenario(site: Site) -> None:
+        ask = asks(x_a="1", **({"cookie": "a=b"} if rule.cookies else {})).scope() | scope
+        await site.get(dict(ask))
+        del site.layer._region  # nothing but the short way does without it
+        assert (await site.get(dict(ask))).state == "hit"
+
+    with_site(loop_factory, lambda: Site(App(), rule), scenario)
 
 
 def test_no_rule_for_nobody(loop_factory: LoopFactory) -> None:
     """Without rules everything goes through."""
 
     async def scenario() -> None:
-        app = App(Reply(body=b"x"))
-        layer = ResponseCache(app, cache=Cache(), rules=[])
-        sent: list[Any] = []
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await layer(Ask().scope(), stays, send)
-        await layer(Ask(method="PUT").scope(), stays, send)
-        assert len(sent) == 4
+        site = Site(App())
+        site.layer = ResponseCache(site.app, cache=Cache(), rules=[])
+        assert [(await site.get(asks(method))).body for method in ("GET", "PUT")] == [b"body", b"body"]
 
     run(loop_factory, scenario())
-    assert inspect.iscoroutinefunction(ResponseCache.__call__)

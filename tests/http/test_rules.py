@@ -57,6 +57,17 @@ def test_paths_are_forgotten_in_time() -> None:
     assert len(table.seen) <= 100
 
 
+def test_long_paths_and_queries_are_not_remembered() -> None:
+    """Paths and queries that are long are found as others are, and take no memory."""
+    table = RuleTable([Rule("/{name}", query=("a",))])
+    match = table["/" + "x" * 2000]
+    assert match is not None
+    assert not table.seen
+    query = b"b=1&a=" + b"x" * 2000
+    assert match.active.query_of(query) == query[4:]
+    assert not match.active._queries
+
+
 def test_tags_from_templates() -> None:
     """A template's parameters are filled in; what is not printable ASCII, or would end a tag, is percent-encoded."""
     rule = Rule("/{shop}/{id}", tags=("all", "product:{shop}:{id}"))
@@ -70,11 +81,14 @@ def test_tags_from_a_function() -> None:
 
 
 def test_tags_that_are_none() -> None:
-    """A path whose tags cannot be tags is not kept, rather than kept without them."""
-    match = RuleTable([Rule("/{id}", tags=("p:{id}",))])["/" + "x" * 300]
-    assert match is not None
-    assert match.tags is None
-    assert Rule("/{id}", tags=lambda found: [found["id"]]).tags_of({"id": "a b"}) is None
+    """A path whose tags cannot be tags is not kept, rather than kept without them; a change drops the others."""
+    long = RuleTable([Rule("/{id}", tags=("p:{id}", "all"))])["/" + "x" * 300]
+    spaced = RuleTable([Rule("/{id}", tags=lambda found: ["all", found["id"]])])["/a b"]
+    for match in (long, spaced):
+        assert match is not None
+        assert not match.keeps
+        assert match.tags[0] == "all"
+        assert match.tags[1].startswith("http.path:")
 
 
 def test_every_path_has_a_tag() -> None:
@@ -137,6 +151,8 @@ def test_learning_is_bounded() -> None:
         ({"path": "/", "override": True}, "ttl="),
         ({"path": "/", "methods": ("POST",)}, "GET"),
         ({"path": "/", "methods": "GET"}, "GET"),
+        ({"path": "/", "methods": ("HEAD",)}, "GET"),
+        ({"path": "/", "methods": ()}, "GET"),
         ({"path": "/", "vary": "accept"}, "vary="),
         ({"path": "/", "vary": ("a b",)}, "vary="),
         ({"path": "/", "query": "page"}, "query="),

@@ -227,17 +227,56 @@ def test_extensions(loop_factory: LoopFactory, start: dict[str, Any], more: list
 
 
 def test_early_messages(loop_factory: LoopFactory) -> None:
-    """A push or an early hint before the response goes through, and so does the response."""
+    """A push, an early hint or a test client's message before the response goes to its client at once, once."""
 
     async def scenario(site: Site) -> None:
+        early = {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]}
+        sent: list[Any] = []
+        counts: list[int] = []
+
         async def talk(scope: Any, receive: Any, send: Any) -> None:
-            await send({"type": "http.response.push", "path": "/style.css", "headers": []})
+            await send(early)
+            counts.append(len(sent))
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"body"})
 
+        async def send(message: Any) -> None:
+            sent.append(message)
+
         site.app.talk = talk
-        answer = await site.get()
-        assert (answer.body, answer.state, answer.done) == (b"body", "miss", True)
+        await site.layer(Ask().scope(), stays, send)
+        assert sent[0] is early
+        assert [message["type"] for message in sent[1:]] == ["http.response.start", "http.response.body"]
+        assert (await site.get()).state == "hit"
+        site.wait(61)
+        assert (await site.get()).state == "stale"
+        assert (await site.get()).state == "hit"
+        assert counts == [1, 3]  # the renewal's goes to nobody
+        assert len(sent) == 3
+
+    with_site(loop_factory, lambda: Site(App(), Rule("/page", ttl=60, stale=60)), scenario)
+
+
+@pytest.mark.parametrize("kind", [b"text/event-stream; charset=utf-8", b" Multipart/X-Mixed-Replace;boundary=x"])
+def test_event_streams(loop_factory: LoopFactory, kind: bytes) -> None:
+    """Nobody waits for the end of a stream that has none, and each client's app hears when the client is gone."""
+
+    async def scenario(site: Site) -> None:
+        streams = [Stream((b"content-type", kind)) for _ in range(2)]
+        answers = [Answer(), Answer()]
+        talks = iter(streams)
+
+        async def talk(scope: Any, receive: Any, send: Any) -> None:
+            await next(talks).talk(scope, receive, send)
+
+        site.app.talk = talk
+        asked = [asyncio.ensure_future(site.visit(Ask(), answer)) for answer in answers]
+        await passes(30)
+        for stream, answer in zip(streams, answers, strict=True):
+            await stream.send(b"data: 1\n\n")
+            assert answer.body == b"data: 1\n\n"
+            await stream.send(None)
+        await asyncio.gather(*asked)
         assert not site.region.entries
 
     with_site(loop_factory, lambda: Site(App(), PAGE), scenario)

@@ -90,6 +90,7 @@ def test_variants(loop_factory: LoopFactory) -> None:
         texts = list(there.region.by_text)
         assert len(texts) == 2
         assert all(text.isascii() and len(text) <= 200 and " " not in text and "secret" not in text for text in texts)
+        assert all(":/page:" in text for text in texts)
         await town.aclose()
 
     run(loop_factory, scenario())

@@ -6,17 +6,16 @@ who wait for the same response go on as soon as it is whole, or known to be no u
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from hasten.http._asgi import App, Message, Receive, Send
 from hasten.http._freshness import Head, is_whole
-from hasten.http._pump import Message, Pump, Send
+from hasten.http._pump import Pump
 from hasten.http._stored import StoredResponse
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
-Receive = Callable[[], Awaitable[Message]]
 _FAILED = frozenset((500, 502, 503, 504))
 """Statuses in whose place a stale response is served (RFC 5861 section 4)."""
 
@@ -160,6 +159,9 @@ class Capture:
                 await self._give_up()
         elif kind == "http.response.body" and self.head is not None:
             await self._add(bytes(message.get("body", b"")), more=message.get("more_body", False))
+        elif self.head is None:  # an early hint, a push, what a template tells a test client: for this client alone
+            if self._client is not None:
+                await self._client[0](message)
         else:  # an extension: what it sends is not seen here
             await self._give_up()
             await self._pass_on(message)

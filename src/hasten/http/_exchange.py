@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable
 
 from hasten.cache import Loaded, Region
-from hasten.http._capture import App, AppFailed, Capture, Receive
+from hasten.http._asgi import App, Receive, Send
+from hasten.http._capture import AppFailed, Capture
 from hasten.http._freshness import Head, Life, birth, life_of, may_keep
-from hasten.http._pump import Send
 from hasten.http._request import Request
 from hasten.http._stored import StoredResponse, stored_response
 from hasten.http._unkept import Unkept
@@ -53,16 +53,20 @@ class Origin:
 
     def let_finish(self, capture: Capture) -> None:
         """Let the app go on after its response, with what it does in the background."""
-        task = asyncio.get_running_loop().create_task(self._finish(capture))
+        task = asyncio.get_running_loop().create_task(self.finish(capture))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _finish(self, capture: Capture) -> None:
+    async def finish(self, capture: Capture) -> None:
+        """Wait until the app has returned; its error, of which no client hears, is the loop's exception handler's.
+
+        Cancellation: cancels the app.
+        """
         try:
             await capture.finish()
         except Exception as error:
             asyncio.get_running_loop().call_exception_handler(
-                {"message": "hasten.http: the app failed after a response in the background", "exception": error}
+                {"message": "hasten.http: the app failed where no client is told", "exception": error}
             )
 
 
@@ -95,7 +99,7 @@ class Exchange:
         request, region = self.request, self._origin.region
         get = region.refresh if forced else region.load
         try:
-            return await get(request.key, self.load, request.match.tags or (), request.match.active.policy)
+            return await get(request.key, self.load, request.match.tags, request.match.active.policy)
         except AppFailed as failure:
             if self.capture is not None and failure.owner is self.capture:
                 await self.capture.pass_on_failure()
@@ -115,8 +119,7 @@ class Exchange:
             return await self._run()
         # Responses turned out to depend on more fields than this key has: wait for one under the right key.
         request.make_key()
-        tags = request.match.tags or ()
-        value = await region.load(request.key, self.load, tags, request.match.active.policy)
+        value = await region.load(request.key, self.load, request.match.tags, request.match.active.policy)
         return Loaded(value=value, store=False)
 
     async def _run(self) -> Loaded[StoredResponse | None]:
@@ -140,9 +143,8 @@ class Exchange:
         try:
             async with deadline(origin.refresh_timeout):
                 kept = await capture.run(origin.app, request.scope_without_client())
-        except AppFailed as failure:
-            if failure.error is None:
-                origin.let_finish(capture)
+        except AppFailed:
+            origin.let_finish(capture)
             raise
         if kept:
             origin.let_finish(capture)

@@ -13,6 +13,8 @@ _UNDERSTOOD = frozenset(
     (200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 410, 414, 421, 451, 500, 501, 502, 503, 504)
 )
 """Statuses whose rules for caching are known here: those of RFC 9110 without partial content (section 3.3)."""
+_ENDLESS = (b"text/event-stream", b"multipart/x-mixed-replace")
+"""Media types of responses that never are whole: who waited for one would wait for ever."""
 _PROHIBIT_STALE = ("must-revalidate", "proxy-revalidate", "s-maxage")
 _SHARED_THOUGH_AUTHORIZED = ("public", "must-revalidate", "s-maxage")
 
@@ -88,6 +90,8 @@ def may_keep(head: Head, life: Life | None, rule: Rule, *, authorized: bool, coo
     if "no-store" in directives and not ("must-understand" in directives and understood):  # section 5.2.2.3
         return False
     if directives.bare("private") or (directives.bare("no-cache") and not rule.override):
+        return False
+    if any(kind.strip().lower().startswith(_ENDLESS) for kind in values(head.headers, b"content-type")):
         return False
     if any(name == b"set-cookie" for name, _ in head.headers) and b"set-cookie" not in private_fields(directives):
         return False

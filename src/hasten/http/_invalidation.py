@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from urllib.parse import unquote, urljoin, urlsplit
 
+from hasten.http._asgi import Scope
 from hasten.http._fields import Headers, values
-from hasten.http._request import Scope, raw_path
+from hasten.http._request import raw_path
 
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 _PORTS = {"http": 80, "https": 443}
@@ -35,7 +36,7 @@ def changed_paths(scope: Scope, status: int, headers: Headers) -> Iterable[str]:
 def _path_of(scope: Scope, reference: str) -> str | None:
     """Return the path of a reference, if it is one of the same origin."""
     host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-    base = f"{scope['scheme']}://{host}{raw_path(scope).decode('latin-1')}"
+    base = f"{scope.get('scheme', 'http')}://{host}{raw_path(scope).decode('latin-1')}"
     try:
         here, there = urlsplit(base), urlsplit(urljoin(base, reference))
         same = (here.scheme, here.hostname, _port(here)) == (there.scheme, there.hostname, _port(there))

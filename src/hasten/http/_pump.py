@@ -1,11 +1,8 @@
 """Sending a streamed response to its client while it is captured, at the client's own pace."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-Message = dict[str, Any]
-Send = Callable[[Any], Awaitable[None]]
+from hasten.http._asgi import Message, Send
 
 
 class Pump:

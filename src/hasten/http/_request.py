@@ -1,20 +1,19 @@
 """A request as the cache sees it: its key, and what its fields ask of the cache."""
 
-from collections.abc import MutableMapping
 from typing import Any
 
+from hasten.http._asgi import Scope
 from hasten.http._cache_control import NOTHING, Directives, parse_cache_control
 from hasten.http._conditions import not_modified_since, tag_matches
 from hasten.http._fields import combined, values
 from hasten.http._rules import Match
 from hasten.http._stored import Key, StoredResponse
 
-Scope = MutableMapping[str, Any]
-
 _BEYOND_US = frozenset(
     (b"expect", b"if-match", b"if-range", b"if-unmodified-since", b"range", b"transfer-encoding", b"upgrade")
 )
 """Fields whose requests are the app's alone (RFC 9110 sections 13.1 and 14.2 and 10.1.1)."""
+_LONGEST_KEY_BYTES = 8192
 _CONDITIONS = frozenset((b"if-modified-since", b"if-none-match"))
 
 
@@ -63,21 +62,26 @@ class Request:
         self._none_match = values(headers, b"if-none-match")
         self._modified_since = combined(headers, b"if-modified-since")
         self.conditional = not names.isdisjoint(_CONDITIONS)
+        self.make_key()
         self.passes = (
-            match.tags is None
+            not match.keeps
             or scope["method"] not in active.rule.methods
             or not names.isdisjoint(_BEYOND_US)
             or any(length.strip() != b"0" for length in values(headers, b"content-length"))
             or "no-store" in self.directives
+            or sum(len(part) for part in self.key if isinstance(part, bytes)) > _LONGEST_KEY_BYTES
         )
-        self.make_key()
 
     def make_key(self) -> None:
-        """Make the key of the fields that responses are known to depend on now."""
+        """Make the key of the URL and the fields that responses are known to depend on now, as the hit path does.
+
+        Both paths are in it: `/a%2Fb` is another resource than `/a/b`, and what rewrites `path` outside of the cache,
+        for a language or a tenant, leaves `raw_path` as it was.
+        """
         scope, active = self.scope, self.match.active
-        host = combined(scope["headers"], b"host")
+        host, root = combined(scope["headers"], b"host"), scope.get("root_path")
+        self.key: Key = (scope.get("scheme"), host, root, scope["path"], raw_path(scope), scope["query_string"])
         self.vary = active.vary
-        self.key: Key = (scope["scheme"], host, raw_path(scope), scope["query_string"])
         if self.vary:
             fields = {name: combined(scope["headers"], name) for name in self.vary}
             self.key = (*self.key, self.vary, *active.values_of(fields))
@@ -160,7 +164,7 @@ class Request:
 
 
 def raw_path(scope: Scope) -> bytes:
-    """Return the path as it was sent: `/a%2Fb` is another resource than `/a/b`."""
+    """Return the path as it was sent; as it is decoded, if the server does not say."""
     raw: bytes | None = scope.get("raw_path")
     return raw or str(scope["path"]).encode("utf-8", "surrogatepass")
 

@@ -28,6 +28,7 @@ _LISTS = frozenset((b"accept", b"accept-charset", b"accept-encoding", b"accept-l
 _PATH_TAGS = 1 << 14
 _MOST_VARY = 8
 _MOST_QUERIES = 10_000  # remembered for each rule; then it begins anew
+_LONGEST = 1024  # characters of a path or query that is remembered, so that nobody fills the memory with long ones
 _LEASE = 5.0  # seconds for which other processes wait for a load of this one
 
 # What a request may carry that asks for more than "the response, if you have it".
@@ -54,7 +55,7 @@ class Rule:
         parameters. What is not printable ASCII in a parameter is percent-encoded.
       vary: Request fields that the response depends on, beside those that its Vary names.
       query: Names of query parameters that count; the app does not see the others. None: the query as it is sent.
-      methods: What is answered from the cache: GET, HEAD or both. Only responses to GET are kept.
+      methods: What is answered from the cache, from responses to GET: GET, or GET and HEAD.
       statuses: Statuses that `ttl` is for.
       cookies: Requests with a Cookie share responses that do not say whether they are for all. Without it such
         responses are for requests without a Cookie alone, and nobody gets the page of another one's session.
@@ -80,8 +81,8 @@ class Rule:
     def __post_init__(self) -> None:
         if self.ttl is None and self.override:
             raise self._wrong("override without a ttl", "give ttl=")
-        if isinstance(self.methods, str) or not set(self.methods) <= {"GET", "HEAD"}:
-            raise self._wrong(f"methods={self.methods!r}", "give GET, HEAD or both")
+        if isinstance(self.methods, str) or not {"GET"} <= set(self.methods) <= {"GET", "HEAD"}:
+            raise self._wrong(f"methods={self.methods!r}", 'give ("GET",) or ("GET", "HEAD")')
         for name in ("ttl", "stale", "stale_if_error"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value < math.inf:
@@ -93,10 +94,9 @@ class Rule:
         object.__setattr__(self, "pattern", self._pattern())
         object.__setattr__(self, "_tags_of", self.tags if callable(self.tags) else self._templates(self.tags))
 
-    def tags_of(self, parameters: Mapping[str, str]) -> tuple[str, ...] | None:
-        """Return the tags of a path; None if one of them is no tag, so that the response cannot be kept."""
-        tags = tuple(self._tags_of(parameters))
-        return tags if all(_TAG.fullmatch(tag) for tag in tags) else None
+    def tags_of(self, parameters: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the tags of a path, as they are given."""
+        return tuple(self._tags_of(parameters))
 
     def _wrong(self, problem: str, remedy: str) -> ConfigurationError:
         return ConfigurationError(f"Rule {self.path}", problem, remedy)
@@ -177,9 +177,11 @@ class ActiveRule:
             return query
         known = self._queries.get(query)
         if known is None:
-            if len(self._queries) >= _MOST_QUERIES:
-                self._queries.clear()
-            known = self._queries[query] = _part_of_query(query, self.rule.query)
+            known = _part_of_query(query, self.rule.query)
+            if len(query) <= _LONGEST:
+                if len(self._queries) >= _MOST_QUERIES:
+                    self._queries.clear()
+                self._queries[query] = known
         return known
 
 
@@ -198,22 +200,25 @@ class Match:
 
     Attributes:
       active: The rule.
-      tags: The rule's tags of this path and the path's own; None if they are none, and nothing is kept.
+      tags: The rule's tags of this path and the path's own.
+      keeps: False if one of the rule's is no tag: what cannot be dropped by all of them is not kept.
     """
 
-    __slots__ = ("active", "tags")
+    __slots__ = ("active", "keeps", "tags")
 
     def __init__(self, active: ActiveRule, path: str, parameters: Mapping[str, str]) -> None:
-        tags = active.rule.tags_of(parameters)
+        given = active.rule.tags_of(parameters)
+        tags = [tag for tag in given if _TAG.fullmatch(tag)]
         self.active = active
-        self.tags = None if tags is None else (*tags, path_tag(path))
+        self.tags = (*tags, path_tag(path))
+        self.keeps = len(tags) == len(given)
 
 
 class RuleTable:
     """Finds the rule of a path; 0.1 µs for a path that it has seen.
 
     Args:
-      most: How many paths are remembered; then it begins anew, so that nobody can fill it.
+      most: How many paths are remembered, none of them long; then it begins anew, so that nobody can fill it.
     """
 
     def __init__(self, rules: Iterable[Rule], most: int = 10_000) -> None:
@@ -227,9 +232,11 @@ class RuleTable:
             return self.seen[path]
         except KeyError:
             pass
-        if len(self.seen) >= self._most:
-            self.seen.clear()
-        match = self.seen[path] = self._find(path)
+        match = self._find(path)
+        if len(path) <= _LONGEST:
+            if len(self.seen) >= self._most:
+                self.seen.clear()
+            self.seen[path] = match
         return match
 
     def _find(self, path: str) -> Match | None:

@@ -6,14 +6,17 @@ from typing import Any
 
 import msgspec
 
+from hasten.http._asgi import Message
 from hasten.http._conditions import strong_tag
 from hasten.http._fields import members, values
 from hasten.http._freshness import Head, Life, for_authorized, for_cookies, private_fields
 from hasten.http._rules import Rule
 
-Message = dict[str, Any]
 Pair = tuple[bytes, bytes]
 Key = tuple[Any, ...]
+"""Scheme, host, root path, path, raw path and query; then, if there are any, the request fields that count with their
+values."""
+_RAW_PATH, _URL = 4, slice(6)
 
 # RFC 9111 section 3.1, and what is made anew for each answer.
 _NOT_KEPT = frozenset(
@@ -81,7 +84,7 @@ class ResponseTexts:
         """Return the text of a key: at most 200 printable ASCII characters."""
         digest = self._begun.copy()
         digest.update(ascii(key).encode())
-        return f"{self._prefix}:{_readable(key[2].decode('latin-1'), 40)}:{digest.hexdigest()}"
+        return f"{self._prefix}:{_readable(key[_RAW_PATH].decode('latin-1'), 40)}:{digest.hexdigest()}"
 
 
 def _readable(text: str, most: int) -> str:
@@ -112,4 +115,4 @@ def age_field(age: float) -> Pair:
 def _identity(head: Head, key: Key) -> bytes:
     """Return what makes a representation another one though it has the same body: the URL, its coding and type."""
     about = [values(head.headers, name) for name in (b"content-encoding", b"content-type", b"content-language")]
-    return ascii((key[:4], about)).encode()
+    return ascii((key[_URL], about)).encode()

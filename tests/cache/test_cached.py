@@ -235,6 +235,61 @@ def test_one_name_for_one_function() -> None:
     assert caching(cache, name="other")(coroutine).region.name == "other"
 
 
+def test_a_decorator_that_fails_takes_no_name() -> None:
+    """What is mended after it was refused may be decorated in the same cache, under the same name."""
+    cache = Cache()
+    with pytest.raises(ConfigurationError, match="takes other, which is no argument"):
+        caching(cache, tags=lambda other: [other])(coroutine)
+    name = caching(cache)(coroutine).region.name
+    assert sorted(cache.statistics().regions) == ["keys", name]
+
+
+NOTEBOOK = """
+@caching(cache{options})
+async def load(number: int) -> list[int]:
+    return [number, {version}]
+"""
+
+
+def defined(cache: Cache, version: int, options: str = "", **names: object) -> Any:
+    """Return what a cell of a notebook defines."""
+    cell = {"__name__": "__main__", "cache": cache, "caching": caching, **names}
+    exec(NOTEBOOK.format(version=version, options=options), cell)
+    return cell["load"]
+
+
+def test_a_cell_that_is_run_again(loop_factory: LoopFactory) -> None:
+    """A function that is defined anew in a notebook takes the old one's place; invalidations reach both."""
+
+    async def scenario() -> None:
+        cache = Cache()
+        old = defined(cache, 1, ', tags=["numbers"]')
+        assert await old(7) == [7, 1]
+        new = defined(cache, 2, ', tags=["numbers"]')
+        assert old.peek(7) is None
+        assert await new(7) == [7, 2]
+        newest = defined(cache, 3)
+        assert await newest(7) == [7, 3]
+        first, second = await old(8), await new(8)
+        await cache.invalidate_tags("numbers")
+        assert old.peek(8) is new.peek(8) is None
+        assert await old(8) is not first
+        assert await new(8) is not second
+        names = ["__main__.load", "__main__.load (replaced 1)", "__main__.load (replaced 2)", "keys"]
+        assert sorted(cache.statistics().regions) == names
+
+    run(loop_factory, scenario())
+
+
+def test_a_file_that_defines_a_function_twice() -> None:
+    """Elsewhere both may be in use, so the second is refused; so is one under a name that was chosen."""
+    for options, names in (("", {"__file__": "main.py"}), (', name="numbers"', {})):
+        cache = Cache()
+        defined(cache, 1, options, **names)
+        with pytest.raises(ConfigurationError, match="the name is taken; give another name="):
+            defined(cache, 2, options, **names)
+
+
 # ---- where it may be used
 
 SHARED = Cache()
@@ -431,4 +486,19 @@ def test_a_type_that_is_not_there(loop_factory: LoopFactory) -> None:
 
     assert caching(Cache())(load).peek(7) is None
     with pytest.raises(ConfigurationError, match=r"NotImported.*give codec="):
+        caching(Cache(second=MemoryStore()))(load)
+
+
+class Odd:
+    """A class that no codec knows."""
+
+
+def test_a_type_that_cannot_be_restored() -> None:
+    """The refusal names the function and its annotation, and says how to have pickle."""
+
+    async def load(number: int) -> Odd:
+        return Odd()
+
+    remedy = r"cached .*load: values of .*Odd: .*; or give codec=codec_for\(T, pickle_key=\.\.\.\)$"
+    with pytest.raises(ConfigurationError, match=remedy):
         caching(Cache(second=MemoryStore()))(load)

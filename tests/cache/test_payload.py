@@ -1,10 +1,10 @@
 """The layout of a stored value: all of it comes back, and nothing else is taken for it."""
 
-import dataclasses
 import math
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -90,21 +90,21 @@ def test_other_format() -> None:
 )
 def test_times(field: str, value: Any) -> None:
     """A value whose times are no times, or not in their order, is nothing: it might never be over."""
-    assert unpack(pack(dataclasses.replace(STORED, **{field: value}))) is None
+    assert unpack(pack(msgspec.structs.replace(STORED, **{field: value}))) is None
 
 
 def test_no_tags() -> None:
     """A value without tags has none when it comes back."""
-    bare = dataclasses.replace(STORED, tags=(), versions=())
+    bare = msgspec.structs.replace(STORED, tags=(), versions=())
     assert unpack(pack(bare)) == bare
 
 
 def test_tag_with_space() -> None:
     """A name that could be taken for two makes the value nothing, not one with other tags."""
-    assert unpack(pack(dataclasses.replace(STORED, tags=("a b",), versions=(1,)))) is None
+    assert unpack(pack(msgspec.structs.replace(STORED, tags=("a b",), versions=(1,)))) is None
 
 
 def test_missing_version() -> None:
     """Tags and versions that do not match are an error of who packs."""
     with pytest.raises(struct.error):
-        pack(dataclasses.replace(STORED, versions=(1,)))
+        pack(msgspec.structs.replace(STORED, versions=(1,)))

@@ -64,7 +64,7 @@ def with_source(loop_factory: LoopFactory, scenario: Scenario) -> None:
 def expire(region: Region[Any], key: object = "key", *, stale: bool = False) -> None:
     """Let a value's freshness be over, and the time in which it may be served stale, too, if `stale` says so."""
     entry = region.entries[key]
-    entry.calm_until = entry.fresh_until = -math.inf
+    entry.calm_until = entry.fresh_until = entry.renew_at = -math.inf
     if stale:
         entry.stale_until = -math.inf
 
@@ -234,8 +234,30 @@ def test_stale_if_error(loop_factory: LoopFactory) -> None:
         source.error = ValueError("source is ill")
         assert await region.load("key", source.load) == "value"
         assert region.counts.stale_on_error == 1
+        loads = source.loads
+        assert await region.load("key", source.load) == "value"  # an ill source is not asked by each caller
+        assert source.loads == loads
+        expire(region, stale=True)
         source.error, source.value = None, "new"
         assert await region.load("key", source.load) == "new"
+
+    with_source(loop_factory, scenario)
+
+
+def test_many_who_get_what_is_stale(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:
+    """A load that fails under many callers is one line in the log."""
+
+    async def scenario(source: Source) -> None:
+        region = region_of(Cache(), stale_if_error=60.0)
+        await region.load("key", source.load)
+        expire(region, stale=True)
+        source.error = ValueError("source is ill")
+        source.close()
+        callers = [asyncio.create_task(region.load("key", source.load)) for _ in range(20)]
+        await passes()
+        source.open()
+        assert await asyncio.gather(*callers) == ["value"] * 20
+        assert [record.message for record in caplog.records] == [f"{region.name}: ValueError: source is ill"]
 
     with_source(loop_factory, scenario)
 

@@ -4,13 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
-from hasten.cache import Cache, Loaded, Policy, Read, StoreError, codec_for
+from hasten._core.errors import ConfigurationError
+from hasten.cache import Cache, Loaded, Policy, Read, StoreError, StoreTimeout, codec_for
 from hasten.cache._region import Region
 from hasten.cache.backplanes.memory import MemoryBackplane, memory_backplanes
 from hasten.cache.stores.memory import MemoryStore
+from hasten.resilience import deadline
 from tests.cache.running import passes, run
 from tests.cache.test_region import Source, expire
 from tests.conftest import LoopFactory
@@ -21,7 +24,7 @@ class Shaky(MemoryStore):
 
     Attributes:
       error: Raised by everything.
-      hangs: Nothing is answered.
+      hangs: Nothing is answered in time.
     """
 
     def __init__(self) -> None:
@@ -39,7 +42,8 @@ class Shaky(MemoryStore):
 
     async def _mood(self) -> None:
         if self.hangs:
-            await asyncio.Event().wait()
+            await asyncio.sleep(self.timeout)
+            raise StoreTimeout(self.name, "no answer")
         if self.error is not None:
             raise self.error
 
@@ -375,5 +379,96 @@ def test_a_store_that_has_lost_everything(loop_factory: LoopFactory) -> None:
         source.value = "new"
         await processes.caches[1].invalidate_tags("news")
         assert await processes.ours.load(7, source.load, ["news"]) == "new"
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_caller_with_little_time(loop_factory: LoopFactory) -> None:
+    """A store that hangs gets half of what the caller's deadline leaves, so that the loader has the rest of it."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.hangs = True
+        async with deadline(0.5):
+            assert await processes.ours.load(7, source.load) == "value"
+        assert processes.caches[0].statistics().second_failures == 1
+        assert await processes.ours.load(8, source.load) == "value"  # the breaker is open: nothing is waited for
+        assert processes.caches[0].statistics().second_failures == 1
+
+    with_two(loop_factory, scenario, timeout=0.9)
+
+
+def test_a_caller_with_hardly_any_time(loop_factory: LoopFactory) -> None:
+    """A store that had no time to answer is not blamed."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.hangs = True
+        async with deadline(0.2):
+            assert await processes.ours.load(7, source.load) == "value"
+        processes.store.hangs = False
+        assert await processes.theirs.load(8, source.load) == "value"
+        await passes()
+        loads = source.loads
+        assert await processes.ours.load(8, source.load) == "value"
+        assert source.loads == loads
+
+    with_two(loop_factory, scenario, timeout=60.0)
+
+
+def test_set_is_the_first_thing_done(redis_url: str, loop_factory: LoopFactory) -> None:
+    """A process whose first operation sets a value joins the backplane for it, and keeps the value."""
+
+    async def scenario() -> None:
+        cache = Cache(second=redis_url, namespace=uuid4().hex, timeout=10.0)
+        assert await cache.set("key", 1, ttl=60.0) is True
+        assert await cache.get("key") == 1
+        await cache.aclose()
+
+    run(loop_factory, scenario())
+
+
+def test_values_that_stay_in_their_process(loop_factory: LoopFactory) -> None:
+    """A region without a codec keeps its values beside a second tier; invalidating and setting them reaches all."""
+
+    async def scenario() -> None:
+        store, backplanes = MemoryStore(), memory_backplanes(2)
+        caches = [Cache(second=store, backplane=backplane) for backplane in backplanes]
+        regions: list[Region[Any]] = [cache.region("objects", Policy(ttl=60.0)) for cache in caches]
+        ours, theirs = regions
+        source = Source()
+        assert await ours.load("key", source.load) == await theirs.load("key", source.load) == "value"
+        assert source.loads == 2
+        source.value = "new"
+        assert await ours.invalidate("key") is True
+        assert await theirs.load("key", source.load) == "new"
+        assert await ours.store("key", "put") is True
+        assert await ours.load("key", source.load) == "put"
+        assert await theirs.load("key", source.load) == "new"
+        assert source.loads == 4
+        for cache in caches:
+            await cache.aclose()
+
+    run(loop_factory, scenario())
+
+
+def test_two_event_loops(loop_factory: LoopFactory) -> None:
+    """A cache with connections says so when it is used in a second loop."""
+    cache = Cache(second=MemoryStore())
+
+    async def load() -> int:
+        return await cache.get_or_set("key", Source().load, ttl=0.0)
+
+    run(loop_factory, load())
+    with pytest.raises(ConfigurationError, match="second event loop"):
+        run(loop_factory, load())
+
+
+def test_what_is_pending_when_the_cache_is_closed(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says what others will not hear of."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.error = StoreError("memory", "no")
+        assert await processes.ours.invalidate("key") is False
+        await processes.caches[0].aclose()
+        assert "1 invalidations could not be told" in caplog.text
 
     with_two(loop_factory, scenario)

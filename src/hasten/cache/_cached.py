@@ -29,12 +29,14 @@ from typing import (
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache._annotations import annotation_of, parameters_of, raw_annotations
+from hasten.cache._checks import checked_tags
 from hasten.cache._codec import Codec, codec_for
 from hasten.cache._fingerprint import fingerprint
 from hasten.cache._keys import TextKeys, class_name
 from hasten.cache._policy import Loaded, Policy
 from hasten.cache._region import Region
-from hasten.cache._signature import Plan, Receiver, checked_tags, generate
+from hasten.cache._regions import add_region
+from hasten.cache._signature import Plan, Receiver, generate
 
 if TYPE_CHECKING:
     from hasten.cache._cache import Cache
@@ -147,10 +149,11 @@ def cached(
         _require_async(plain)
         region = _region(cache, policy, plain, name=name, version=version, codec=codec)
         receiver = _receiver(plain, function)
-        made = generate(Plan(plain, region, receiver, key, known_tags, region.has_second))
+        made = generate(Plan(plain, region, receiver, key, known_tags, region.second is not None))
         call: Any = made.call
         call.peek, call.refresh, call.invalidate, call.key = made.peek, made.refresh, made.invalidate, made.key
         call.region = region
+        add_region(region.core, region, replaces=name is None and _is_of_a_notebook(plain))
         if isinstance(function, staticmethod):
             return staticmethod(call)
         if isinstance(function, classmethod):
@@ -191,7 +194,7 @@ def _receiver(function: Callable[..., Any], decorated: object) -> Receiver:
 def _region(
     cache: "Cache", policy: Policy, function: Any, *, name: str | None, version: str, codec: Codec[Any] | None
 ) -> Region[Any]:
-    """Return a new region for a function's values."""
+    """Return a new region for a function's values, which the cache does not know yet."""
     name = name or f"{function.__module__}.{function.__qualname__}"
     codec_name = "" if codec is None else class_name(type(codec))
     needs_codec = codec is None and cache.has_second
@@ -205,9 +208,22 @@ def _region(
         annotation = str(raw_annotations(function)["return"])
     texts = TextKeys(cache.namespace, name, fingerprint(annotation, version, codec_name))
     if needs_codec:
-        codec = codec_for(annotation)
-    region: Region[Any] = cache.region(name, policy, codec=codec, text_of=texts)
-    return region
+        codec = _codec_for(annotation, name)
+    return Region(cache._core, name, policy, codec, texts)  # noqa: SLF001 - `Cache.cached` is all that calls this
+
+
+def _codec_for(annotation: Any, name: str) -> Codec[Any]:
+    try:
+        return codec_for(annotation)
+    except ConfigurationError as error:
+        problem = f"{error.where.removeprefix('cached ')}: {error.problem}"
+        raise ConfigurationError(f"cached {name}", problem, error.remedy) from error
+
+
+def _is_of_a_notebook(function: Callable[..., Any]) -> bool:
+    """Whether a function is defined at a prompt or in a notebook's cell, where it may be defined anew."""
+    is_interactive = function.__module__ == "__main__" and "__file__" not in function.__globals__
+    return is_interactive and "<locals>" not in function.__qualname__
 
 
 def _value_type(annotation: Any) -> Any:

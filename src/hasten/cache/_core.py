@@ -17,6 +17,7 @@ from collections.abc import Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hasten._core.ambient import AMBIENT
+from hasten._core.errors import ConfigurationError
 from hasten._core.signals import CacheHook, CacheLoaded
 from hasten.cache._backplane import Backplane, Invalidation
 from hasten.cache._memory import Memory
@@ -65,7 +66,7 @@ class Core:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: dict[tuple[str, str], object] = {}
         self._telling: asyncio.Task[None] | None = None
-        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # ---- invalidation
 
@@ -184,9 +185,18 @@ class Core:
     # ---- tasks
 
     def start(self) -> None:
-        """Join the backplane, in the loop of the first use."""
-        if not self._started and self.backplane is not None:
-            self._started = True
+        """Join the backplane, in the loop of the first use.
+
+        Raises:
+          ConfigurationError: this is another loop; connections belong to the one that they were made in.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._loop is not None and self.second is not None:
+            raise ConfigurationError("cache", "is used in a second event loop", "make a Cache in each, or use one loop")
+        self._loop = loop
+        if self.backplane is not None:
             self.spawn(self.backplane.start(self))
 
     def spawn(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
@@ -230,6 +240,9 @@ class Core:
         """Let writes and invalidations under way end, leave the backplane, close the second tier."""
         if self._telling is not None:
             self._telling.cancel()
+        if self._pending:
+            count = len(self._pending)
+            _logger.warning("%d invalidations could not be told to the second tier and to other processes", count)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=_LAST_WORDS)
             for task in late:
@@ -240,3 +253,4 @@ class Core:
         if self.second is not None:
             await self.second.store.aclose()
         self._forget()
+        self._loop = None

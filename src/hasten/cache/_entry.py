@@ -16,6 +16,7 @@ class Entry(Generic[V]):
       value: What was loaded.
       calm_until: Until then a hit needs no thought: the moment of refreshing ahead, or `fresh_until`.
       fresh_until, stale_until, error_until: It is served as it is; while a load renews it; if loading fails.
+      renew_at: No renewal begins before it: when the last one began, plus a second.
       loaded_at, load_seconds: When its load began and how long it took.
       stamp: When its load began, by `time.time()`, the same in every process.
       epoch: The memory's epoch at which its tags were last looked at.
@@ -36,6 +37,7 @@ class Entry(Generic[V]):
         "newer",
         "older",
         "region",
+        "renew_at",
         "size_bytes",
         "stale_until",
         "stamp",
@@ -50,7 +52,7 @@ class Entry(Generic[V]):
         self.key = key
         self.value = value
         self.calm_until = self.fresh_until = self.stale_until = self.error_until = 0.0
-        self.loaded_at = self.load_seconds = self.stamp = 0.0
+        self.renew_at = self.loaded_at = self.load_seconds = self.stamp = 0.0
         self.epoch: object = None
         self.tags: tuple[tuple[str, int], ...] | None = None
         self.text = ""

@@ -86,7 +86,8 @@ def refusal(annotation: Any, why: str) -> ConfigurationError:
     return ConfigurationError(
         f"cached values of {_text(annotation)}",
         why,
-        "annotate builtin containers, dataclasses, msgspec.Struct, TypedDict or pydantic models; or give pickle_key",
+        "annotate builtin containers, dataclasses, msgspec.Struct, TypedDict or pydantic models; "
+        "or give codec=codec_for(T, pickle_key=...)",
     )
 
 

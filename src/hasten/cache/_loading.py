@@ -4,10 +4,9 @@ import asyncio
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeGuard, TypeVar
 
 import msgspec
 
@@ -56,14 +55,6 @@ class Life(msgspec.Struct, frozen=True, gc=False):
     error_until: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Readable(Generic[V]):
-    """A value of the second tier, with what its bytes mean."""
-
-    stored: Stored
-    value: V
-
-
 class Loading(Generic[V]):
     """A load of one key for one caller.
 
@@ -79,7 +70,7 @@ class Loading(Generic[V]):
         region: "Region[V]",
         key: Hashable,
         loader: Callable[[], Awaitable[V | Loaded[V]]],
-        tags: Iterable[str],
+        tags: Collection[str],
         policy: Policy,
         *,
         known: Entry[V] | None = None,
@@ -89,47 +80,46 @@ class Loading(Generic[V]):
         self._loader = loader
         self.policy = policy
         self.key = key
-        self.text = region.text_of(key) if region.has_second else ""
-        found = region.found_tags.get(key) if region.found_tags else None
-        self.tags = plain_tags(dict.fromkeys((*tags, *found)) if found else tags)
+        self.text = region.text_of(key) if region.core.second is not None else ""
+        if region.found_tags and (found := region.found_tags.get(key)):
+            tags = dict.fromkeys((*tags, *found))
+        self.tags = plain_tags(tags) if tags else ()
         self.known = known
         self.forced = forced
 
-    async def run(self, flight: Flight[V]) -> V:
+    def run(self, flight: Flight[V]) -> Awaitable[V]:
         """Lead a flight: return the value, kept where it may be, and tell the followers."""
-        second = self._region.core.second
         self._region.core.start()
-        if second is None or not self.text:
-            return await self._from_source(flight, lives_shortly=False)
-        try:
-            return await self._through(second, flight)
-        except Ill:
-            return await self._from_source(flight, lives_shortly=True)
+        second = self._region.second
+        if second is None:
+            return self._from_source(flight, lives_shortly=False)
+        return self._from_second(second, flight)
 
     async def look(self, flight: Flight[V]) -> V | None:
         """Return the second tier's value, kept in memory; None if it has none."""
-        second = self._region.core.second
         self._region.core.start()
-        if second is None or not self.text or self._region.core.is_pending(self.text, self.tags):
+        second = self._region.second
+        if second is None or self._region.core.is_pending(self.text, self.tags):
             return None
         began = time.monotonic()
         with suppress(Ill):
-            readable = self._readable(await second.read(self.text, self.tags))
-            if readable is not None and self._may_be_stale(readable):
-                return self._take(flight, readable, began)
+            stored = await second.read(self.text, self.tags)
+            if self._may_be_stale(stored) and (entry := self._take(flight, stored, began)) is not None:
+                return entry.value
         return None
 
     async def put(self, value: V | Loaded[V]) -> bool:
         """Keep a value without a load, in the place of what every process has; return whether every process knows."""
         region, loaded = self._region, _loaded(value)
         self.tags = tuple(dict.fromkeys((*self.tags, *plain_tags(loaded.tags))))
+        region.core.start()
         region.drop([self.key])
-        second = region.core.second
-        if second is None or not self.text:
+        if region.second is None:
+            told = await region.core.invalidate([self.text], ())  # the others' own values
             self._finish(Flight(), loaded, time.monotonic(), region.core.tags.of(self.tags), lives_shortly=False)
-            return True
+            return told
         try:
-            await self._put_through(second, loaded)
+            await self._put_through(region.second, loaded)
             told = await region.core.announce(Invalidation((self.text,)))
         except Ill:
             told = False
@@ -205,56 +195,67 @@ class Loading(Generic[V]):
 
     # ---- the second tier
 
-    async def _through(self, second: SecondTier, flight: Flight[V]) -> V:
+    async def _from_second(self, second: SecondTier, flight: Flight[V]) -> V:
         """Take the second tier's value, or load under its lease while other processes wait for ours."""
-        core = self._region.core
         give_up = time.monotonic() + self.policy.lease
         pause = _FIRST_LOOK
-        while True:
-            began = time.monotonic()
-            if core.is_pending(self.text, self.tags):
-                raise Ill("it has what is invalid")
-            readable = self._readable(await second.read(self.text, self.tags))
-            if readable is not None and self._is_good(readable):
-                return self._take(flight, readable, began)
-            lease = await second.lease(self.text, self.policy.lease, self.tags)
-            if lease is not None:
-                if not self.forced:  # another may have written between the read and the lease
-                    readable = self._readable(await second.read(self.text, self.tags))
-                    if readable is not None and self._is_good(readable):
-                        self._region.core.spawn(self._release(second, lease))
-                        return self._take(flight, readable, began)
-                return await self._under_lease(second, flight, lease, readable)
-            if readable is not None and self._may_be_stale(readable):
-                return self._take(flight, readable, began)
-            if began > give_up:
-                raise Ill("the lease is kept for too long")
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))
-            pause = min(2 * pause, _LATER_LOOKS)
+        try:
+            while True:
+                began = time.monotonic()
+                if self._region.core.is_pending(self.text, self.tags):
+                    raise Ill("it has what is invalid")
+                stored = await second.read(self.text, self.tags)
+                if self._is_good(stored) and (entry := self._take(flight, stored, began)) is not None:
+                    return entry.value
+                lease = await second.lease(self.text, self.policy.lease, self.tags)
+                if lease is not None:
+                    return await self._load_or_take(second, flight, lease, stored)
+                if self._may_be_stale(stored) and (entry := self._take(flight, stored, began)) is not None:
+                    return entry.value
+                if began > give_up:
+                    raise Ill("the lease is kept for too long")
+                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                pause = min(2 * pause, _LATER_LOOKS)
+        except Ill:
+            return await self._from_source(flight, lives_shortly=True)
 
-    def _is_good(self, readable: "_Readable[V]") -> bool:
+    def _is_good(self, stored: Stored | None) -> TypeGuard[Stored]:
         """Whether the second tier's value will do without a load."""
-        if self.forced or time.time() >= readable.stored.fresh_until:
+        if stored is None or self.forced or time.time() >= stored.fresh_until:
             return False
-        return self.known is None or readable.stored.loaded_at > self.known.stamp
+        return self.known is None or stored.loaded_at > self.known.stamp
 
-    def _may_be_stale(self, readable: "_Readable[V]") -> bool:
+    def _may_be_stale(self, stored: Stored | None) -> TypeGuard[Stored]:
         """Whether to serve a stale value while another process renews it; a renewal of ours waits for that one."""
-        return self.known is None and not self.forced and time.time() < readable.stored.stale_until
+        return stored is not None and self.known is None and not self.forced and time.time() < stored.stale_until
 
-    async def _under_lease(
-        self, second: SecondTier, flight: Flight[V], lease: Lease, readable: "_Readable[V] | None"
-    ) -> V:
+    async def _load_or_take(self, second: SecondTier, flight: Flight[V], lease: Lease, stored: Stored | None) -> V:
+        """Load under a lease, unless another process has written between our read and the lease."""
+        began = time.monotonic()
+        if not self.forced:
+            try:
+                stored = await second.read(self.text, self.tags)
+            except BaseException:
+                self._region.core.spawn(self._release(second, lease))
+                raise
+            if self._is_good(stored) and (entry := self._take(flight, stored, began)) is not None:
+                self._region.core.spawn(self._release(second, lease))
+                return entry.value
+        return await self._under_lease(second, flight, lease, stored)
+
+    async def _under_lease(self, second: SecondTier, flight: Flight[V], lease: Lease, stored: Stored | None) -> V:
         core, began = self._region.core, time.monotonic()
         flight.versions = versions = tuple(zip(self.tags, lease.versions, strict=True))
         try:
             loaded = _loaded(await self._call())
         except BaseException as error:
             core.spawn(self._release(second, lease))
-            if isinstance(error, Exception) and readable is not None and time.time() < readable.stored.error_until:
-                self._region.counts.stale_on_error += 1
-                core.log_failure(self._region.name, error)
-                return self._take(flight, readable, began)
+            if isinstance(error, Exception) and stored is not None and time.time() < stored.error_until:
+                entry = self._take(flight, stored, began)
+                if entry is not None:
+                    self._region.counts.stale_on_error += 1
+                    core.log_failure(self._region.name, error)
+                    return entry.value
             raise
         are_known = set(plain_tags(loaded.tags)) <= set(self.tags)
         if not are_known:
@@ -262,20 +263,23 @@ class Loading(Generic[V]):
             self._region.remember_tags(self.key, (*self.tags, *loaded.tags))
             flight.detached = True
         life = self._finish(flight, loaded, began, versions, lives_shortly=False)
-        if life is None or not are_known:
+        data = self._encoded(loaded.value) if are_known and life is not None else None
+        if data is None or life is None:
             core.spawn(self._release(second, lease))
         else:  # also if it was overtaken: the lease and the versions fence off what is not to be written
-            core.spawn(self._pass_on(second, lease, loaded.value, life, time.monotonic() - began))
+            core.spawn(self._pass_on(second, lease, data, life, time.monotonic() - began))
         return loaded.value
 
-    async def _pass_on(self, second: SecondTier, lease: Lease, value: V, life: Life, load_seconds: float) -> None:
-        """Write a loaded value to the second tier."""
+    def _encoded(self, value: V) -> bytes | None:
+        """Return a value's bytes, made before the caller may change it; None if it has none."""
         try:
-            data = self._region.encode(value)
+            return self._region.encode(value)
         except CodecError as error:
             self._region.core.log_failure(self._region.name, error)
-            await self._release(second, lease)
-            return
+            return None
+
+    async def _pass_on(self, second: SecondTier, lease: Lease, data: bytes, life: Life, load_seconds: float) -> None:
+        """Write a loaded value to the second tier."""
         stored = _stored(data, life, load_seconds, self.tags, lease.versions)
         with suppress(Ill, StoreError):  # the caller has its value
             await second.write(self.text, stored, life.error_until - time.monotonic(), lease.token)
@@ -284,35 +288,31 @@ class Loading(Generic[V]):
         with suppress(Ill, StoreError):  # it ends by itself
             await second.release(self.text, lease.token)
 
-    def _readable(self, stored: Stored | None) -> "_Readable[V] | None":
-        """Return a stored value with what its bytes mean; None if they mean nothing any more."""
-        if stored is None:
-            return None
+    def _take(self, flight: Flight[V], stored: Stored, began: float) -> Entry[V] | None:
+        """Keep and return a value of the second tier; None if its bytes mean nothing any more."""
+        region = self._region
         try:
-            return _Readable(stored, self._region.decode(stored.data))
+            value = region.decode(stored.data)
         except CodecError as error:
-            self._region.core.log_failure(self._region.name, error)
+            region.core.log_failure(region.name, error)
             return None
-
-    def _take(self, flight: Flight[V], readable: "_Readable[V]", began: float) -> V:
-        """Keep and return a value of the second tier."""
-        region, stored, value = self._region, readable.stored, readable.value
         region.counts.second_hits += 1
         self._tell("second", began, ok=True)
-        life = Life(
-            stored.loaded_at,
-            _by_monotonic(stored.fresh_until),
-            _by_monotonic(stored.stale_until),
-            _by_monotonic(stored.error_until),
-        )
+        now = time.monotonic()
+        shift = now - time.time()
         entry = Entry(region, self.key, value)
-        entry.loaded_at = _by_monotonic(stored.loaded_at)
+        entry.stamp = stored.loaded_at
+        entry.loaded_at = stored.loaded_at + shift
         entry.load_seconds = stored.load_seconds
-        entry.tags = versions_of(stored) or None
+        entry.fresh_until = stored.fresh_until + shift
+        entry.stale_until = stored.stale_until + shift
+        entry.error_until = stored.error_until + shift
         entry.text = self.text
-        self._keep(flight, entry, life, began, lives_shortly=False)
+        if stored.tags:
+            entry.tags = versions_of(stored)
+        self._keep(flight, entry, began, now, lives_shortly=False)
         flight.succeed(value)
-        return value
+        return entry
 
     # ---- what is kept
 
@@ -336,7 +336,9 @@ class Loading(Generic[V]):
         entry.load_seconds = now - began
         entry.tags = versions or None
         entry.text = self.text
-        self._keep(flight, entry, life, began, lives_shortly=lives_shortly)
+        entry.stamp = life.stamp
+        entry.fresh_until, entry.stale_until, entry.error_until = life.fresh_until, life.stale_until, life.error_until
+        self._keep(flight, entry, began, now, lives_shortly=lives_shortly)
         flight.succeed(loaded.value)
         return life if life.error_until > now else None
 
@@ -352,21 +354,24 @@ class Loading(Generic[V]):
         stamp = time.time() - (now - began)
         return Life(stamp, fresh_until, fresh_until + stale, fresh_until + max(stale, on_error))
 
-    def _keep(self, flight: Flight[V], entry: Entry[V], life: Life, began: float, *, lives_shortly: bool) -> None:
+    def _keep(self, flight: Flight[V], entry: Entry[V], began: float, now: float, *, lives_shortly: bool) -> None:
         """Put an entry into the memory, unless an invalidation has overtaken the load."""
         region = self._region
-        if flight.detached or (entry.tags is not None and not region.core.tags.are_current(entry.tags)):
+        core = region.core
+        if flight.detached or (entry.tags is not None and not core.tags.are_current(entry.tags)):
             region.counts.detached += 1
             return
-        now = time.monotonic()
-        entry.stamp = life.stamp
-        limit = began + UNTRUSTED_SECONDS if lives_shortly or not region.core.trusted else math.inf
-        entry.fresh_until = min(life.fresh_until, limit)
-        entry.stale_until = min(life.stale_until, limit)
-        entry.error_until = min(life.error_until, limit)
-        entry.calm_until = self._calm_until(entry, now)
-        entry.epoch = region.memory.epoch
-        if entry.error_until > now and region.core.keeps:
+        is_cut = False
+        if lives_shortly or not core.trusted:
+            limit = began + UNTRUSTED_SECONDS
+            is_cut = entry.fresh_until > limit
+            entry.fresh_until = min(entry.fresh_until, limit)
+            entry.stale_until = min(entry.stale_until, limit)
+            entry.error_until = min(entry.error_until, limit)
+        if entry.error_until > now and core.keeps:
+            # A life that is cut ends with a look into the second tier, not with a load.
+            entry.calm_until = entry.fresh_until if is_cut else self._calm_until(entry, now)
+            entry.epoch = region.memory.epoch
             region.memory.add(entry)
 
     def _calm_until(self, entry: Entry[V], now: float) -> float:
@@ -382,11 +387,6 @@ class Loading(Generic[V]):
 
 def _loaded(result: "V | Loaded[V]") -> Loaded[V]:
     return result if isinstance(result, Loaded) else Loaded(value=result)
-
-
-def _by_monotonic(moment: float) -> float:
-    """Return a moment of `time.time()` by `time.monotonic()`."""
-    return moment - time.time() + time.monotonic()
 
 
 def _stored(data: bytes, life: Life, load_seconds: float, tags: tuple[str, ...], versions: tuple[int, ...]) -> Stored:

@@ -8,13 +8,13 @@
     value             the rest
 
 Big-endian. A change of the layout takes the next number, so processes of two releases can share a store: what the other
-one wrote is not there. A value of 200 bytes with two tags: 93 bytes more, packed in 0.3 µs, unpacked in 1.4 µs
-(of which the frozen dataclass takes 0.8).
+one wrote is not there. A value of 200 bytes with two tags: 93 bytes more, packed in 0.3 µs, unpacked in 0.6 µs.
 """
 
 import math
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 _MAGIC = b"hst\x01"
 _HEAD = struct.Struct("!4sIII5d")
@@ -22,8 +22,7 @@ _VERSIONS = tuple(struct.Struct(f"!{count}Q") for count in range(9))
 _TAG_MAX = 2**16
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A value in the second tier; moments are unix seconds, so that other processes can read them.
 
     Attributes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 V = TypeVar("V")
 Loader = Callable[[], Awaitable[V | Loaded[V]]]
 
-_RENEW_AGAIN = 1.0  # seconds after a renewal began until another may: an ill source is not asked for by each reader
+_RENEW_AGAIN = 1.0  # seconds after a renewal began or failed until another may: readers do not hammer an ill source
 _MOST_FOUND_TAGS = 10_000
 
 
@@ -41,7 +41,7 @@ class Region(Generic[V]):
       flights: Loads under way.
       looks: Looks into the second tier alone that are under way.
       found_tags: Tags that loaders have found, for the next load of the key.
-      has_second: Its values go to the second tier, too.
+      second: Where its values go, too; None if they stay in this process.
     """
 
     def __init__(
@@ -59,14 +59,15 @@ class Region(Generic[V]):
         self.flights: dict[Hashable, Flight[V]] = {}
         self.looks: set[Flight[V]] = set()
         self.found_tags: dict[Hashable, tuple[str, ...]] = {}
-        self.has_second = core.second is not None and codec is not None
+        self.second = core.second if codec is not None else None
 
     # ---- lookups
 
     def peek(self, key: Hashable) -> Entry[V] | None:
         """Return what memory may serve now, fresh or stale while it is renewed; None otherwise. Nothing is loaded."""
-        entry = self._current(key)
-        return entry if entry is not None and time.monotonic() < entry.stale_until else None
+        now = time.monotonic()
+        entry = self._current(key, now)
+        return entry if entry is not None and now < entry.stale_until else None
 
     async def load(self, key: Hashable, loader: Loader[V], tags: Sequence[str] = (), policy: Policy | None = None) -> V:
         """Return the value under a key: from memory, from the second tier, or by the loader.
@@ -81,17 +82,23 @@ class Region(Generic[V]):
           Exception: what the loader raised; everybody who waited for it gets an exception of their own.
         Cancellation: cancelling one caller harms nobody else; if it led, another caller loads anew.
         """
-        loading = Loading(self, key, loader, tags, policy or self.policy)
-        entry = self._current(key)
-        if entry is not None:
-            now = time.monotonic()
-            if now < entry.stale_until:
-                return self._serve(entry, now, loading)
-            if now < entry.error_until:
-                self.counts.misses += 1
-                return await self._renewed_or_stale(entry, loading)
+        now = time.monotonic()
+        entry = self._current(key, now)
+        if entry is not None and now < entry.stale_until:
+            if now >= entry.calm_until and now >= entry.renew_at and key not in self.flights:
+                self._renew_behind(Loading(self, key, loader, tags, policy or self.policy, known=entry), entry, now)
+            return self._serve(entry, now)
         self.counts.misses += 1
-        return await self._fly(loading)
+        if entry is not None and now < entry.error_until:
+            if now < entry.renew_at:  # loading has just failed
+                return self._stale_on_error(entry)
+            return await self._renewed_or_stale(
+                entry, Loading(self, key, loader, tags, policy or self.policy, known=entry)
+            )
+        loading = Loading(self, key, loader, tags, policy or self.policy)
+        if key in self.flights:
+            return await self._fly(loading)
+        return await self._lead(loading)  # not by `_fly`: each coroutine on this way costs 0.2 µs
 
     async def get(self, key: Hashable) -> V | None:
         """Return the value under a key, fresh or stale, from memory or from the second tier; None without one.
@@ -204,9 +211,9 @@ class Region(Generic[V]):
 
     # ---- how a value is found
 
-    def _current(self, key: Hashable) -> Entry[V] | None:
+    def _current(self, key: Hashable, now: float) -> Entry[V] | None:
         """Return a key's entry if nothing has made it invalid."""
-        if time.monotonic() >= self.memory.trusted_until:
+        if now >= self.memory.trusted_until:
             self.core.distrust()
         entry = self.entries.get(key)
         if entry is None:
@@ -218,18 +225,19 @@ class Region(Generic[V]):
             entry.epoch = self.memory.epoch
         return entry
 
-    def _serve(self, entry: Entry[V], now: float, loading: Loading[V]) -> V:
+    def _serve(self, entry: Entry[V], now: float) -> V:
         entry.visited = True
         if now < entry.fresh_until:
             self.counts.hits += 1
         else:
             self.counts.stale += 1
             self._note_age(entry, now)
-        if now >= entry.calm_until and entry.key not in self.flights:
-            entry.calm_until = now + _RENEW_AGAIN
-            loading.known = entry
-            self.core.spawn(self._renew(loading))
         return entry.value
+
+    def _renew_behind(self, loading: Loading[V], entry: Entry[V], now: float) -> None:
+        """Load anew while what there is goes on being served."""
+        entry.renew_at = now + _RENEW_AGAIN
+        self.core.spawn(self._renew(loading))
 
     async def _renew(self, loading: Loading[V]) -> None:
         try:
@@ -239,15 +247,19 @@ class Region(Generic[V]):
 
     async def _renewed_or_stale(self, entry: Entry[V], loading: Loading[V]) -> V:
         """Load anew; serve what there is when that fails, or takes longer than the soft timeout."""
-        loading.known = entry
         task = self.core.spawn(self._fly(loading))
         soft_timeout = loading.policy.soft_timeout
         await asyncio.wait([task], timeout=None if soft_timeout == math.inf else soft_timeout)
         error = task.exception() if task.done() and not task.cancelled() else None
         if task.done() and not task.cancelled() and error is None:
             return task.result()
-        if error is not None:
+        now = time.monotonic()
+        if error is not None and now >= entry.renew_at:  # the first one of those who waited for this load
+            entry.renew_at = now + _RENEW_AGAIN
             self.core.log_failure(self.name, error)
+        return self._stale_on_error(entry)
+
+    def _stale_on_error(self, entry: Entry[V]) -> V:
         self.counts.stale_on_error += 1
         self._note_age(entry, time.monotonic())
         return entry.value

@@ -37,6 +37,7 @@ from uuid import UUID
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache._annotations import parameters_of, plain_type
+from hasten.cache._checks import checked_tags
 from hasten.cache._instances import instance_keys, key_of_class
 from hasten.cache._keys import BYTES_TAG, FALSE, TRUE, UUID_TAG, key_of
 from hasten.cache._region import Region
@@ -269,21 +270,6 @@ def _argument(parameter: Parameter) -> str:
 def _named_argument(parameter: Parameter) -> str:
     name = parameter.name
     return name if parameter.kind is Parameter.POSITIONAL_ONLY else f"{name}={name}"
-
-
-def checked_tags(tags: Iterable[str], where: str) -> tuple[str, ...]:
-    """Return tags as a tuple.
-
-    Raises:
-      ConfigurationError: they are one text, whose letters nobody means for tags, or no texts, which nobody invalidates.
-    """
-    if isinstance(tags, str):
-        raise ConfigurationError(where, f"one text is no list of tags: {tags!r}", f"write [{tags!r}]")
-    checked = tuple(tags)
-    for tag in checked:
-        if not isinstance(tag, str):
-            raise ConfigurationError(where, f"{tag!r} is no text", "write texts such as 'product:7'")
-    return checked
 
 
 def _identifier(name: str) -> str:

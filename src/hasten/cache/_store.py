@@ -10,9 +10,11 @@ How the parts keep a value from being served after it was invalidated:
 Adapters: hasten.cache.stores. All of them pass one contract suite (tests/cache/stores).
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from hasten._core.errors import HastenError
 
@@ -34,8 +36,15 @@ class StoreError(HastenError):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class StoreTimeout(StoreError):
+    """Raised when a second tier has not answered in time: it is frozen, overloaded, or out of reach."""
+
+
+class TooLarge(StoreError):
+    """Raised for a value that is larger than the second tier takes; it is well otherwise."""
+
+
+class Read(msgspec.Struct, frozen=True, gc=False):
     """What a store has under a key.
 
     Attributes:
@@ -69,12 +78,18 @@ class Store(Protocol):
 
     Attributes:
       name: For messages and metrics: `redis localhost:6379`.
+      timeout: Seconds in which `read` answers or raises StoreTimeout; the cache that has the store sets its own. The
+        other methods are ended by the cache.
     """
 
     name: str
+    timeout: float
 
-    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
-        """Return a key's value and the versions of tags; reads of one pass of the loop share a round trip."""
+    def read(self, key: str, tags: Sequence[str] = ()) -> Awaitable[Read]:
+        """Return a key's value and the versions of tags; reads of one pass of the loop share a round trip.
+
+        A plain function where an adapter can: a coroutine more would be a tenth of what such a read costs.
+        """
 
     async def lease(self, key: str, seconds: float, tags: Sequence[str] = ()) -> Lease | None:
         """Return the right to load a key for so many seconds; None while another holds it.
@@ -90,6 +105,8 @@ class Store(Protocol):
             a lease that somebody holds.
         Returns:
           Whether it was stored; False if the lease has ended, or the key was invalidated or written meanwhile.
+        Raises:
+          TooLarge: the value is larger than the store takes; the lease has ended.
         """
 
     async def release(self, key: str, token: bytes) -> None:

@@ -1,7 +1,10 @@
-"""No process reads what was invalidated before, whatever is killed or frozen: a recorded history is checked."""
+"""Whatever is killed or frozen, no process reads what was invalidated before, and what is needed is loaded once.
+
+Processes write down what they do (`records`); afterwards their histories are checked together: for reads of what was
+gone before they began, and for loads that nobody needed (`loads`).
+"""
 
 import bisect
-import json
 import os
 import random
 import signal
@@ -11,14 +14,16 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cache.backplanes.servers import RedisServer
+from tests.cache.history.loads import Loads
+from tests.cache.history.records import Gone, Read, Record, read_records
 from tests.cache.history.truth import Truth
-from tests.cache.history.worker import KEYS
-from tests.rpc.channel.test_state import free_port
+from tests.cache.history.worker import KEYS, POLICY, TAG_OF
 
 WORKERS = 4
 
@@ -29,34 +34,15 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-class Redis:
-    """A server of the test's own, which it may freeze."""
-
-    def __init__(self, folder: Path) -> None:
-        port = free_port()
-        self.url = f"redis://127.0.0.1:{port}/0"
-        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    def freeze(self, seconds: float) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-        time.sleep(seconds)
-        self.process.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 class History:
     """The processes that read and write, and what they have written down."""
 
-    def __init__(self, redis: Redis, folder: Path, seconds: float, tasks: int) -> None:
+    def __init__(self, url: str, folder: Path, seconds: float, tasks: int) -> None:
         self._folder = folder
         self._tasks = tasks
         self._until = time.monotonic() + seconds
         self._namespace = uuid.uuid4().hex[:8]
-        self._url = redis.url
+        self._url = url
         self._started = 0
         Truth.make(folder / "truth", KEYS).close()
         self.workers = [self._start(number) for number in range(WORKERS)]
@@ -91,23 +77,21 @@ class History:
                 worker.kill()
                 worker.wait()
 
-    def records(self) -> Iterator[tuple[str, float, int, int]]:
-        for file in self._folder.glob("*.records"):
-            for line in file.read_bytes().split(b"\n"):
-                if line.endswith(b"]"):  # the last may be cut off
-                    kind, moment, key, number = json.loads(line)
-                    yield kind, moment, key, number
+    def records(self) -> list[tuple[str, Record]]:
+        """Return what all have written down, each record with its process."""
+        return list(read_records(self._folder))
 
 
-def stale_reads(history: History) -> tuple[list[str], int, int]:
+def stale_reads(records: Iterable[tuple[str, Record]]) -> tuple[list[str], int, int]:
     """Return the reads that gave what was gone before they began, and how many reads and invalidations there were."""
     reads: list[tuple[float, int, int]] = []
     gone: dict[int, list[tuple[float, int]]] = defaultdict(list)
-    for kind, moment, key, number in history.records():
-        if kind == "read":
-            reads.append((moment, key, number))
-        else:
-            gone[key].append((moment, number))
+    for _, record in records:
+        match record:
+            case Read(began, key, number):
+                reads.append((began, key, number))
+            case Gone(ended, key, number):
+                gone[key].append((ended, number))
     for each in gone.values():
         each.sort()
         for place in range(1, len(each)):  # the highest number that is promised at each moment
@@ -121,45 +105,56 @@ def stale_reads(history: History) -> tuple[list[str], int, int]:
     return wrong, len(reads), sum(map(len, gone.values()))
 
 
-def check(folder: Path, seconds: float, tasks: int, *, disturb: bool) -> None:
-    """Run a history, and look for reads of what was gone."""
-    redis = Redis(folder)
-    history = History(redis, folder, seconds, tasks)
-    until = time.monotonic() + seconds - 2.0
+def disturb_until(moment: float, history: History, redis: RedisServer) -> None:
+    """Kill and stop processes, and freeze Redis."""
+    while time.monotonic() < moment:
+        time.sleep(random.random() * 1.5)
+        number, seconds_still = random.randrange(WORKERS), random.uniform(0.1, 2.0)
+        match random.randrange(3):
+            case 0:
+                history.kill(number)
+            case 1:
+                history.pause(number, seconds_still)
+            case _:
+                redis.freeze()
+                time.sleep(seconds_still)
+                redis.thaw()
+
+
+def check(redis: RedisServer, folder: Path, seconds: float, tasks: int, *, disturb: bool) -> None:
+    """Run a history, and look for reads of what was gone, and for loads that nobody needed."""
+    history = History(redis.url, folder, seconds, tasks)
     try:
-        while disturb and time.monotonic() < until:
-            time.sleep(random.random() * 1.5)
-            number, seconds_still = random.randrange(WORKERS), random.uniform(0.1, 2.0)
-            match random.randrange(3):
-                case 0:
-                    history.kill(number)
-                case 1:
-                    history.pause(number, seconds_still)
-                case _:
-                    redis.freeze(seconds_still)
+        if disturb:
+            disturb_until(time.monotonic() + seconds - 2.0, history, redis)
         history.wait()
     finally:
         history.end()
-        redis.end()
-    wrong, reads, gone = stale_reads(history)
-    print(f"{reads} reads, {gone} completed invalidations, {len(wrong)} wrong", file=sys.stderr)
+    records = history.records()
+    wrong, reads, gone = stale_reads(records)
+    loads = Loads(records, POLICY, TAG_OF).verdict()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in loads.reasons.most_common())
+    print(f"\n{reads} reads, {gone} completed invalidations, {len(wrong)} wrong", file=sys.stderr)
+    print(f"{loads.reasons.total()} loads: {reasons}; {len(loads.too_many)} too many", file=sys.stderr)
     assert wrong == [], wrong[:20]
+    assert loads.too_many == [], loads.too_many[:20]
     assert reads > 1000
     assert gone > 50
+    assert loads.reasons["invalidated"] + loads.reasons["expired"] > 10
 
 
-def test_a_calm_history(folder: Path) -> None:
-    """While nothing fails, none of 4 processes reads what was gone before."""
-    check(folder, 4.0, 10, disturb=False)
+def test_a_calm_history(own_redis: RedisServer, folder: Path) -> None:
+    """While nothing fails, none of 4 processes reads what was gone before, or loads what nobody needs."""
+    check(own_redis, folder, 4.0, 10, disturb=False)
 
 
-def test_a_disturbed_history(folder: Path) -> None:
+def test_a_disturbed_history(own_redis: RedisServer, folder: Path) -> None:
     """Neither while processes are killed and stopped, and Redis is frozen."""
-    check(folder, 10.0, 10, disturb=True)
+    check(own_redis, folder, 10.0, 10, disturb=True)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(180)
-def test_a_long_history(folder: Path) -> None:
+def test_a_long_history(own_redis: RedisServer, folder: Path) -> None:
     """Nor in a minute of 200 tasks."""
-    check(folder, float(os.environ.get("HASTEN_HISTORY_SECONDS", "60")), 50, disturb=True)
+    check(own_redis, folder, float(os.environ.get("HASTEN_HISTORY_SECONDS", "60")), 50, disturb=True)

@@ -23,6 +23,7 @@ class OwnKeys(Store):
     def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
         self.name = store.name
+        self.timeout = store.timeout
         self._prefix = prefix
 
     def _own(self, names: Sequence[str]) -> list[str]:

@@ -158,7 +158,7 @@ def test_release_leaves_nothing(memcached_url: str, loop_factory: LoopFactory) -
         lease = await store.lease(key, 60)
         assert lease is not None
         await store.release(key, lease.token)
-        assert await node.gets(f"k:{key}".encode()) is None
+        assert await node.gets(store._item_key(key)) is None
         assert await store.lease(key, 60) is not None
         await store.aclose()
 
@@ -214,7 +214,7 @@ def test_value_ends_exactly(memcached_url: str, loop_factory: LoopFactory) -> No
         while time.time() < over:
             await asyncio.sleep(0)
         assert await store.read(key) == Read(None)
-        assert await node.gets(f"k:{key}".encode()) is not None
+        assert await node.gets(store._item_key(key)) is not None
         await store.aclose()
 
     run(loop_factory, scenario())
@@ -286,8 +286,8 @@ def test_foreign_items(memcached_url: str, loop_factory: LoopFactory) -> None:
 
     async def scenario() -> None:
         store, node, key = meeting(memcached_url)
-        await node.set(f"k:{key}".encode(), b"foreign", 60)
-        await node.set(f"t:{key}".encode(), b"foreign", 60)
+        await node.set(store._item_key(key), b"foreign", 60)
+        await node.set(store._tag_key(key), b"foreign", 60)
         assert await store.read(key, [key]) == Read(None, (UNKNOWN,))
         assert await store.lease(key, 60) is not None
         with pytest.raises(StoreError):
@@ -303,9 +303,9 @@ def test_versions_run_ahead_of_the_clock(memcached_url: str, loop_factory: LoopF
     async def scenario() -> None:
         store, node, key = meeting(memcached_url)
         ahead = time.time_ns() // 1000 + 3600 * 10**6
-        await node.set(f"t:{key}".encode(), b"%d" % ahead, 60)
+        await node.set(store._tag_key(key), b"%d" % ahead, 60)
         (raised,) = await store.invalidate([], [key])
-        await node.delete(f"t:{key}".encode())
+        await node.delete(store._tag_key(key))
         lease = await store.lease(key, 60, [key])
         assert lease is not None
         assert lease.versions > (raised,) > (ahead,)
@@ -411,7 +411,7 @@ def test_like_the_model(steps: list[tuple[str, int, int]], memcached_url: str) -
                 before = (await store.read(key, [tag])).versions
                 assert await store.invalidate([], [tag]) > before
             else:
-                await node.delete(f"t:{tag}".encode())
+                await node.delete(store._tag_key(tag))
             for other in (f"{name}0", f"{name}1"):
                 assert (await store.read(other)).payload == (await model.read(other)).payload
         await store.aclose()

@@ -3,12 +3,13 @@
 import asyncio
 import contextvars
 import sys
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import pytest
 
-from hasten.cache._store import StoreError
+from hasten.cache._store import StoreError, StoreTimeout
 from hasten.cache.stores import _redis_batch
 from hasten.cache.stores._redis_batch import MOST_IN_BATCH, Batches, Command, Request, Server
 from tests.cache.running import passes, run
@@ -45,17 +46,21 @@ class Table(Server):
         return replies, [key.encode() for key in keys]
 
 
+async def answer(request: Request) -> Any:
+    return await request
+
+
 def read(batches: Batches, *keys: str) -> Coroutine[Any, Any, Any]:
     """Ask for keys now; the coroutine awaits the answer."""
     request = Request("cache GET table", keys[0], keys)
     batches.add(request)
-    return request.answer("table")
+    return answer(request)
 
 
 def do(batches: Batches, *command: str, payload_bytes: int = 0) -> Coroutine[Any, Any, Any]:
     request = Request.to_do("cache SET table", "key", command, payload_bytes)
     batches.add(request)
-    return request.answer("table")
+    return answer(request)
 
 
 def test_one_pass_is_one_batch(loop_factory: LoopFactory) -> None:
@@ -250,7 +255,7 @@ def test_what_follows_a_cancelled_request(loop_factory: LoopFactory, cancelled: 
         request = Request.to_do("cache LEASE table", "key", ("LEASE",))
         request.then = Request.to_do("cache RELEASE table", "key", ("RELEASE",))
         batches.add(request)
-        waiting = asyncio.ensure_future(request.answer("table"))
+        waiting = asyncio.ensure_future(answer(request))
         await passes()
         waiting.cancel()
         table.gate.set()
@@ -327,3 +332,54 @@ def test_eager_tasks_share_batches_too() -> None:
         assert [keys for _, keys in table.batches] == [["a", "b", "c"]]
 
     asyncio.run(scenario())
+
+
+def test_a_read_is_told_in_time(loop_factory: LoopFactory) -> None:
+    """Who reads waits for `timeout` at most, also in the queue behind batches that hang; nobody's command is ended."""
+
+    async def scenario() -> None:
+        table = Table(most_at_once=1)
+        table.gate.clear()
+        batches = Batches(table, timeout=0.02)
+        first, command = asyncio.ensure_future(read(batches, "a")), asyncio.ensure_future(do(batches, "SET"))
+        await passes()
+        queued = asyncio.ensure_future(read(batches, "b"))
+        answers = await asyncio.gather(first, queued, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [StoreTimeout] * 2
+        assert answers[0] is not answers[1]
+        assert str(answers[0]) == "table: no answer within 0.02 s"
+        assert not command.done()
+        table.gate.set()
+        assert await command == ("SET",)
+        assert table.batches == [([("SET",)], ["a"])]  # nobody waits for "b" any more
+        assert await read(batches, "c") == [b"c"]
+
+    run(loop_factory, scenario())
+
+
+def test_a_loop_that_was_held_up(loop_factory: LoopFactory) -> None:
+    """Something that blocks the loop for longer than the timeout is not taken for a server that does not answer."""
+
+    async def scenario() -> None:
+        table = Table()
+        batches = Batches(table, timeout=0.02)
+        asking = asyncio.ensure_future(read(batches, "a"))
+        table.gate.clear()
+        await passes()
+        time.sleep(0.05)
+        asyncio.get_running_loop().call_soon(table.gate.set)  # the answer lies in the socket
+        assert await asking == [b"a"]
+
+    run(loop_factory, scenario())
+
+
+def test_the_timer_of_late_answers_ends(loop_factory: LoopFactory) -> None:
+    """A store that nobody asks has no timer."""
+
+    async def scenario() -> None:
+        batches = Batches(Table(), timeout=0.01)
+        await read(batches, "a")
+        while batches._look is not None:
+            await asyncio.sleep(0.001)
+
+    run(loop_factory, scenario())

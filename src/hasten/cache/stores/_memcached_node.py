@@ -25,7 +25,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar
 
 from hasten._core.errors import MissingDependency
-from hasten.cache._store import StoreError
+from hasten.cache._store import StoreError, StoreTimeout, TooLarge
 
 try:
     import emcache
@@ -61,6 +61,7 @@ class Node:
       host, port: Where it listens.
       timeout: Seconds until a command that is not answered fails, the wait for a connection included.
     Attributes:
+      fetch_timeout: The same for `fetch`.
       seed: Says which keys live here: the same in every process.
     """
 
@@ -68,7 +69,7 @@ class Node:
         self.seed = blake2b(f"{host}:{port}".encode(), digest_size=16).digest()
         self._store = store
         self._address = emcache.MemcachedHostAddress(host, port)
-        self._timeout = timeout
+        self._timeout = self.fetch_timeout = timeout
         self._opening: asyncio.Task[emcache.Client] | None = None
         self._connections = asyncio.Semaphore(_MOST_CONNECTIONS)  # first in, first out
         self._may_reopen_at = 0.0
@@ -167,7 +168,7 @@ class Node:
             self._keep(self._ask_for(batch)).add_done_callback(partial(self._deliver, batch))
 
     async def _ask_for(self, batch: _Batch) -> dict[bytes, bytes]:
-        async with self._asking() as client:
+        async with self._asking(self.fetch_timeout) as client:
             if len(batch.keys) == 1:  # get_many would make a task for it: 10 µs
                 (key,) = batch.keys
                 item = await client.get(key)
@@ -184,7 +185,7 @@ class Node:
             if error is None:
                 waiter.set_result(task.result())
             elif isinstance(error, StoreError):
-                failure = StoreError(error.store, error.reason)
+                failure = type(error)(error.store, error.reason)
                 failure.__cause__ = error.__cause__
                 waiter.set_exception(failure)
             else:
@@ -200,16 +201,18 @@ class Node:
     # ---- the client
 
     @asynccontextmanager
-    async def _asking(self) -> AsyncIterator[emcache.Client]:
+    async def _asking(self, within: float | None = None) -> AsyncIterator[emcache.Client]:
         """Give the client to a command, and translate what it raises."""
+        seconds = self._timeout if within is None else within
         try:
-            async with asyncio.timeout(self._timeout), self._connections:
+            async with asyncio.timeout(seconds), self._connections:
                 yield await self._client()
         except emcache.CommandError as error:
-            raise StoreError(self._store, _reply(error)) from error
+            reply = _reply(error)
+            raise (TooLarge if "too large" in reply else StoreError)(self._store, reply) from error
         except TimeoutError as error:
             self._doubtful = True
-            raise StoreError(self._store, f"no answer within {self._timeout:g} s") from error
+            raise StoreTimeout(self._store, f"no answer within {seconds:g} s") from error
         except (OSError, RuntimeError, ValueError, emcache.ClusterNoAvailableNodes) as error:
             self._doubtful = True
             raise StoreError(self._store, str(error)) from error

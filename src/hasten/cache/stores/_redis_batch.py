@@ -8,23 +8,25 @@ are in use.
 
 import asyncio
 import contextvars
+import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
-from hasten.cache._store import StoreError
+from hasten.cache._store import StoreError, StoreTimeout
 
 Command = tuple[Any, ...]
 """A command's name and arguments."""
 
 ANSWER_WITHIN = 2.0
-"""Seconds until a batch that a server does not answer fails; those who ask wait for less, by the cache's timeout."""
+"""Seconds until a batch that a server does not answer fails, and its connection is closed; who asks waits for less."""
 CLOSE_WITHIN = 1.0
 """Seconds that batches under way have when the store is closed."""
 MOST_IN_BATCH = 256
 """Keys and commands of one batch: with more each costs the same, and the first would wait for the last."""
 _BYTES_PER_KEY = 4096  # a payload counts as one key more for so many bytes: a batch is about a megabyte at most
 _MOST_LATER = 1000
+_HELD = 0.5  # of the timeout: a timer that is later than this shows that the loop was held up
 
 
 class Server(Protocol):
@@ -49,7 +51,7 @@ class Server(Protocol):
 
 
 class Request:
-    """What one caller asks: values under keys of the server, or a command.
+    """What one caller asks, and awaits: values under keys of the server, or a command.
 
     The ledger finds it in the wait for its answer, and takes the two names from it.
 
@@ -57,27 +59,36 @@ class Request:
       wait_name: `cache GET redis localhost:6379`.
       wait_identity: The key it is about.
       keys: Of values to get.
+      shape: Makes the answer of the values.
     Attributes:
       command: What to execute instead.
       weight: How many keys it counts for in a batch.
-      reply: The values, or the command's reply.
+      asked_at: When it was added, by the loop's clock.
+      reply: The answer, or the command's reply.
       error: Why there is none.
-      ended: Whether there is a reply or an error.
+      ended: Whether the server has replied or failed.
       then: Sent when this one has ended.
     """
 
     # No slots: what most requests never set stays with the class, which makes one in 0.6 µs instead of 0.9.
     command: Command | None = None
+    asked_at = 0.0
     reply: Any = None
-    error: BaseException | None = None
+    error: StoreError | None = None
     ended = False
     then: "Request | None" = None
-    wait_name = ""
 
-    def __init__(self, wait_name: str, wait_identity: str, keys: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        wait_name: str,
+        wait_identity: str,
+        keys: Sequence[str] = (),
+        shape: Callable[[Sequence[Any]], Any] = list,
+    ) -> None:
         self.wait_name = wait_name
         self.wait_identity = wait_identity
         self.keys = keys
+        self.shape = shape
         self.weight = len(keys)
         # It only says that the end has come: an exception in it would be logged when nobody is there to take it.
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,35 +101,50 @@ class Request:
         request.weight = 1 + payload_bytes // _BYTES_PER_KEY
         return request
 
-    async def answer(self, store: str) -> Any:
-        """Return the reply.
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Return the answer.
 
         Raises:
           StoreError: there is none; each caller gets an exception of its own.
         Cancellation: a request that was not sent yet is dropped; the reply to one that was is read and dropped.
         """
-        await self.future
-        if self.error is not None:
-            raise StoreError(store, _reason(self.error)) from self.error
+        yield from self.future
+        error = self.error
+        if error is not None:
+            raise type(error)(error.store, error.reason) from error.__cause__
         return self.reply
 
-    def end(self, reply: Any, error: BaseException | None = None) -> None:
+    def end(self, reply: Any, error: StoreError | None = None) -> None:
         """Wake the caller, if it waits still."""
         self.ended = True
         self.reply, self.error = reply, error
         if not self.future.done():
             self.future.set_result(None)
 
+    def give_up(self, error: StoreError) -> None:
+        """Wake the caller: the server's reply would come too late for it."""
+        if not self.future.done():
+            self.error = error
+            self.future.set_result(None)
+
 
 class Batches:
-    """The requests for one server."""
+    """The requests for one server.
 
-    def __init__(self, server: Server) -> None:
+    Attributes:
+      timeout: Seconds after which those who ask for values are told that there is no answer.
+    """
+
+    def __init__(self, server: Server, timeout: float = ANSWER_WITHIN) -> None:
+        self.timeout = timeout
         self._server = server
         self._queue: deque[Request] = deque()
         self._later: deque[Request] = deque(maxlen=_MOST_LATER)
         self._senders: set[asyncio.Task[None]] = set()
+        self._under_way: list[list[Request]] = []
         self._starting = False  # a sender will take what is queued in the next pass
+        self._asked_at = 0.0  # of those that it will take
+        self._look: asyncio.TimerHandle | None = None
         self._closed = False
 
     def add(self, request: Request) -> None:
@@ -132,6 +158,7 @@ class Batches:
         self._queue.append(request)
         if not self._starting:
             self._start_sender()
+        request.asked_at = self._asked_at
 
     def add_now_or_never(self, request: Request) -> None:
         """Send a request whose answer nobody awaits, unless the store is closed."""
@@ -144,12 +171,15 @@ class Batches:
 
     def _start_sender(self) -> None:
         """Have what is queued taken in the next pass, if the server may be given one more batch."""
+        loop = asyncio.get_running_loop()
+        self._asked_at = loop.time()
+        if self._look is None:
+            self._look_in(self.timeout)
         if len(self._senders) >= self._server.most_at_once:
             return  # a sender that ends its batch takes it
         self._starting = True
         # Made here, not by the loop's factory, which may run a task at once (nothing would be together) or trace it;
         # and in an empty context, because a batch belongs to none of its callers.
-        loop = asyncio.get_running_loop()
         sender = asyncio.Task(self._send(), loop=loop, context=contextvars.Context())
         self._senders.add(sender)
 
@@ -159,7 +189,11 @@ class Batches:
             while batch := self._take():
                 if self._queue and not self._starting:
                     self._start_sender()
-                await self._run(batch)
+                self._under_way.append(batch)
+                try:
+                    await self._run(batch)
+                finally:
+                    self._under_way.remove(batch)
         finally:  # at once, not by a callback in the next pass: `add` counts on those that are here
             if (sender := asyncio.current_task()) is not None:
                 self._senders.discard(sender)
@@ -170,7 +204,7 @@ class Batches:
         batch: list[Request] = []
         while queue and (queue[0].weight <= room or not batch):
             request = queue.popleft()
-            if not request.future.cancelled():
+            if not request.future.done():
                 batch.append(request)
                 room -= request.weight
             elif request.then is not None:
@@ -181,10 +215,11 @@ class Batches:
         """Ask the server and wake the callers, whatever happens."""
         commanding: list[Request] = []
         commands: list[Command] = []
-        wanted: dict[str, None] = {}
+        wanted: dict[str, Any] = {}
         for request in batch:
             if request.command is None:
-                wanted.update(dict.fromkeys(request.keys))
+                for key in request.keys:
+                    wanted[key] = None
             else:
                 commanding.append(request)
                 commands.append(request.command)
@@ -200,7 +235,7 @@ class Batches:
         found = dict(zip(wanted, values, strict=True))
         for request in batch:
             if request.command is None:
-                request.end([found[key] for key in request.keys])
+                request.end(request.shape([found[key] for key in request.keys]))
         for request, reply in zip(commanding, replies, strict=True):
             self._end(request, reply)
         if self._later:
@@ -209,15 +244,52 @@ class Batches:
 
     def _end(self, request: Request, reply: Any) -> None:
         refused = isinstance(reply, Exception)
-        request.end(None, reply) if refused else request.end(reply)
+        request.end(None, self._failure(reply)) if refused else request.end(reply)
         if request.then is not None:
             (self._later if refused else self._queue).append(request.then)
 
     def _fail(self, batch: list[Request], error: BaseException) -> None:
+        failure = self._failure(error)
         for request in batch:
-            request.end(None, error)
+            request.end(None, failure)
             if request.then is not None:
                 self._later.append(request.then)
+
+    def _failure(self, error: BaseException) -> StoreError:
+        kind = StoreTimeout if type(error) is TimeoutError else StoreError
+        failure = kind(self._server.name, _reason(error))
+        failure.__cause__ = error
+        return failure
+
+    # ---- answers that are late
+
+    def _look_in(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._look = loop.call_later(seconds, self._give_up_late, loop.time() + seconds)
+
+    def _give_up_late(self, due: float) -> None:
+        """Tell those who have waited for too long; one timer for all costs a request nothing.
+
+        If it was the loop that was held up, the answer may be there unread: then we look again a little later.
+        """
+        self._look = None
+        now = asyncio.get_running_loop().time()
+        waiting = [each for batch in (*self._under_way, self._queue) for each in batch if not each.future.done()]
+        if now - due > _HELD * self.timeout:
+            if waiting:
+                self._look_in(_HELD * self.timeout)
+            return
+        next_at = math.inf
+        late = StoreTimeout(self._server.name, f"no answer within {self.timeout:g} s")
+        for request in waiting:
+            if request.command is not None:
+                continue  # its caller ends it
+            if request.asked_at + self.timeout <= now:
+                request.give_up(late)
+            else:
+                next_at = min(next_at, request.asked_at + self.timeout)
+        if next_at < math.inf:
+            self._look_in(next_at - now)
 
     async def aclose(self) -> None:
         """Let batches under way end within CLOSE_WITHIN; what else is asked fails."""
@@ -227,6 +299,8 @@ class Batches:
             for sender in late:
                 sender.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._look is not None:
+            self._look.cancel()
         closed = StoreError(self._server.name, "closed")
         while self._queue:
             self._queue.popleft().end(None, closed)

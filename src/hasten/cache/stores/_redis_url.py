@@ -6,6 +6,7 @@ from typing import Any, cast
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from hasten._core.errors import ConfigurationError, MissingDependency
+from hasten.cache._checks import hides_login, split_address, without_password
 
 try:
     from redis.asyncio import ConnectionPool, Redis, RedisCluster, Sentinel
@@ -35,14 +36,18 @@ def redis_client(url: str) -> "Redis | RedisCluster":
     Raises:
       ConfigurationError: the URL is wrong.
     """
-    parts = urlsplit(url)
+    parts = split_address(url)
     make = _SCHEMES.get(parts.scheme.replace("rediss", "redis"))
     if make is None:
         raise ConfigurationError(f"cache {parts.scheme}://", "is no scheme of Redis's")
     try:
         return make(parts)
     except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"cache {_without_password(parts)}", str(error)) from error
+        where = f"cache {without_password(url)}"
+        if hides_login(url):  # then the error has a part of the password
+            problem, remedy = "its @ comes after a / ? or #", "write these in a password as %2F %3F %23"
+            raise ConfigurationError(where, problem, remedy) from None
+        raise ConfigurationError(where, str(error)) from error
 
 
 def _bounded() -> dict[str, Any]:
@@ -67,12 +72,16 @@ def _no_retry() -> Retry:
 
 
 def _single(parts: SplitResult) -> "Redis":
+    if parts.scheme != "unix":
+        _check_database(parts.path.strip("/"))
     pool = ConnectionPool.from_url(urlunsplit(parts), retry=_no_retry(), **_bounded())
     _try_options(pool)
     return Redis.from_pool(pool)
 
 
 def _cluster(parts: SplitResult) -> "RedisCluster":
+    if parts.path.strip("/") not in {"", "0"}:
+        raise ValueError(f"{parts.path} is behind the hosts, but a cluster has database 0 alone")
     nodes = [ClusterNode(host, port) for host, port in _hosts(parts, _REDIS_PORT)]
     options = _options(parts, "")
     if options.pop("connection_class", None) is SSLConnection:
@@ -86,6 +95,7 @@ def _sentinel(parts: SplitResult) -> "Redis":
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
         raise ValueError("names no service after the sentinels: redis+sentinel://host:port/service/db")
+    _check_database(database)
     options = _options(parts, database)
     asking = {**_bounded(), "retry": _no_retry(), "socket_timeout": CONNECT_SECONDS}
     for name in ("username", "password"):
@@ -114,6 +124,12 @@ def _options(parts: SplitResult, database: str) -> dict[str, Any]:
     return options
 
 
+def _check_database(database: str) -> None:
+    """Refuse what redis-py would take for database 0 without a word."""
+    if database and not (database.isascii() and database.isdigit()):
+        raise ValueError(f"{database} is no number of a database; write redis://host:port/0")
+
+
 def _hosts(parts: SplitResult, usual_port: int) -> list[tuple[str, int]]:
     hosts = []
     for one in parts.netloc.rpartition("@")[2].split(","):
@@ -122,10 +138,6 @@ def _hosts(parts: SplitResult, usual_port: int) -> list[tuple[str, int]]:
             raise ValueError("names no host")
         hosts.append((place.hostname, place.port or usual_port))
     return hosts
-
-
-def _without_password(parts: SplitResult) -> str:
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 _SCHEMES: dict[str, Callable[[SplitResult], "Redis | RedisCluster"]] = {

@@ -30,6 +30,9 @@ of the server's data. They could fall only where a tag is lost within the differ
 was made; each store's clock therefore runs ahead of the versions that it has made or raised. Tags do not expire: the
 server throws out those that nobody asks for, which makes the values that have them count for nothing.
 
+`k:PREFIX:KEY` is the item of a key, `t:PREFIX:TAG` that of a tag; PREFIX is a digest of the store's prefix, which is
+the namespace of a cache.
+
 Several servers: a key lives on one of them, the one with the highest score (rendezvous hashing), by the server's name
 as it stands in the URL. All processes must give the same servers by the same names, in any order. A server that cannot
 be reached is not replaced by another: what it has would come back when it does.
@@ -44,30 +47,34 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from hasten._core.errors import ConfigurationError
-from hasten.cache._store import UNKNOWN, Lease, Read, Store, StoreError
+from hasten.cache._checks import split_address, without_password
+from hasten.cache._store import UNKNOWN, Lease, Read, Store, StoreError, TooLarge
 from hasten.cache.stores._memcached_item import TOKEN_BYTES, Item, payload_of, unpack_item
 from hasten.cache.stores._memcached_node import Node
 
 _DEFAULT_PORT = 11211
 _AT_ONCE = -1
 _NEVER = 0
+_PREFIX_BYTES = 8
 _TRIES = 5  # of a change that others come between
 
 
-def memcached_store(url: str, *, timeout: float = 1.0) -> "MemcachedStore":
+def memcached_store(url: str, *, prefix: str = "hasten:", timeout: float = 1.0) -> "MemcachedStore":
     """Return a store for `memcached://host:port,host:port`; it connects when it is first used.
 
     Args:
+      prefix: Stores with different ones share nothing.
       timeout: Seconds until a command that is not answered fails; the cache above waits less.
     Raises:
       ConfigurationError: the URL is wrong.
       MissingDependency: emcache is not installed (when this module is imported).
     """
-    parts = urlsplit(url)
-    if parts.scheme != "memcached" or not parts.netloc or parts.path.strip("/") or parts.query or "@" in parts.netloc:
-        shown = url.rpartition("@")[2]  # no password in a message
-        raise ConfigurationError(shown, "not a URL of Memcached servers", "write memcached://host:port,host:port")
-    return MemcachedStore([_address(url, host) for host in parts.netloc.split(",")], timeout=timeout)
+    parts = split_address(url)
+    has_more = parts.path.strip("/") or parts.query or parts.fragment or "@" in url
+    if parts.scheme != "memcached" or not parts.netloc or has_more:
+        where, remedy = f"cache {without_password(url)}", "write memcached://host:port,host:port"
+        raise ConfigurationError(where, "not a URL of Memcached servers", remedy)
+    return MemcachedStore([_address(url, host) for host in parts.netloc.split(",")], prefix=prefix, timeout=timeout)
 
 
 def _address(url: str, text: str) -> tuple[str, int]:
@@ -85,21 +92,35 @@ class MemcachedStore(Store):
     """The store's contract over one or more Memcached servers; used in one event loop.
 
     A value that the server refuses for its size (1 MiB with the item's head, unless it was started with -I) raises
-    StoreError, and ends its lease.
+    TooLarge, and ends its lease.
 
     Args:
       addresses: Host and port of each server.
+      prefix: Stores with different ones share nothing: a digest of it stands in all keys.
       timeout: Seconds until a command that is not answered fails.
     """
 
     carries_backplane: ClassVar[bool] = False
 
-    def __init__(self, addresses: Sequence[tuple[str, int]], *, timeout: float = 1.0) -> None:
+    def __init__(self, addresses: Sequence[tuple[str, int]], *, prefix: str = "hasten:", timeout: float = 1.0) -> None:
         if len(set(addresses)) < len(addresses) or not addresses:
             raise ConfigurationError("memcached", "a server is named twice, or none is")
         self.name = "memcached " + ",".join(f"{host}:{port}" for host, port in addresses)
         self._nodes = [Node(self.name, host, port, timeout) for host, port in addresses]
         self._newest = 0
+        # A digest, because a server's key has 250 bytes at most, and 200 of these are the cache's.
+        digest = blake2b(prefix.encode(), digest_size=_PREFIX_BYTES).hexdigest()
+        self._items, self._tags = f"k:{digest}:".encode(), f"t:{digest}:".encode()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds in which `read` answers or raises StoreTimeout."""
+        return self._nodes[0].fetch_timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        for node in self._nodes:
+            node.fetch_timeout = seconds
 
     @property
     def wait_name(self) -> str:
@@ -115,11 +136,11 @@ class MemcachedStore(Store):
 
     async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
         """Return a key's value and the versions of tags; reads of one pass of the loop share a round trip."""
-        item_key = _item_key(key)
+        item_key = self._item_key(key)
         if not tags:
             found = await self._fetch((item_key,))
             return Read(payload_of(found.get(item_key), time.time()))
-        tag_keys = [_tag_key(tag) for tag in tags]
+        tag_keys = [self._tag_key(tag) for tag in tags]
         found = await self._fetch((item_key, *tag_keys))
         return Read(
             payload_of(found.get(item_key), time.time()), tuple(_version(found.get(tag_key)) for tag_key in tag_keys)
@@ -132,7 +153,7 @@ class MemcachedStore(Store):
         Cancellation: the lease may have been taken; then it ends with its time.
         """
         token = secrets.token_bytes(TOKEN_BYTES)
-        if not await self._take_lease(_item_key(key), seconds, token):
+        if not await self._take_lease(self._item_key(key), seconds, token):
             return None
         return Lease(token, await self._versions(tags) if tags else ())
 
@@ -142,9 +163,10 @@ class MemcachedStore(Store):
         Returns:
           Whether it was stored; False if the lease has ended, or the key was invalidated or written meanwhile.
         Raises:
-          StoreError: the server failed, or the value is too large for it.
+          TooLarge: the server does not take so much; the lease has ended.
+          StoreError: the server failed.
         """
-        item_key = _item_key(key)
+        item_key = self._item_key(key)
         node = self._node(item_key)
         now = time.time()
         item = Item(payload, now + seconds)
@@ -156,14 +178,13 @@ class MemcachedStore(Store):
             return False
         try:
             return await node.cas(item_key, item.pack(), held[1], item.exptime(now))
-        except StoreError as error:
-            if "too large" in error.reason:
-                await self.release(key, token)
+        except TooLarge:
+            await self.release(key, token)
             raise
 
     async def release(self, key: str, token: bytes) -> None:
         """End a lease without a value, if it is still held: the next one may load."""
-        item_key = _item_key(key)
+        item_key = self._item_key(key)
         node = self._node(item_key)
         held = await self._held(node, item_key, token)
         if held is None:
@@ -181,10 +202,10 @@ class MemcachedStore(Store):
         Raises:
           StoreError: a server failed; what could be done on the others is done.
         """
-        item_keys = dict.fromkeys(map(_item_key, keys))
+        item_keys = dict.fromkeys(map(self._item_key, keys))
         names = list(dict.fromkeys(tags))  # one that is named twice is raised once
         deletions = [self._node(item_key).delete(item_key) for item_key in item_keys]
-        raised: list[Coroutine[Any, Any, int]] = [self._raise_tag(_tag_key(tag)) for tag in names]
+        raised: list[Coroutine[Any, Any, int]] = [self._raise_tag(self._tag_key(tag)) for tag in names]
         answers = await asyncio.gather(*deletions, *raised, return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException):
@@ -228,7 +249,7 @@ class MemcachedStore(Store):
 
     async def _versions(self, tags: Sequence[str]) -> tuple[int, ...]:
         """Return the tags' versions, and give one to those that have none."""
-        tag_keys = [_tag_key(tag) for tag in tags]
+        tag_keys = [self._tag_key(tag) for tag in tags]
         for _ in range(_TRIES):
             found = await self._fetch(tag_keys)
             versions = tuple(_version(found.get(tag_key)) for tag_key in tag_keys)
@@ -256,7 +277,13 @@ class MemcachedStore(Store):
         version = self._newest = max(time.time_ns() // 1000, self._newest + 1)
         return version if await self._node(tag_key).add(tag_key, b"%d" % version, _NEVER) else None
 
-    # ---- servers
+    # ---- keys and servers
+
+    def _item_key(self, key: str) -> bytes:
+        return self._items + key.encode()
+
+    def _tag_key(self, tag: str) -> bytes:
+        return self._tags + tag.encode()
 
     def _node(self, full_key: bytes) -> Node:
         """Return the server that a key lives on; 1 µs for each where there are several."""
@@ -282,14 +309,6 @@ class MemcachedStore(Store):
                 if not answer.cancel() and not answer.cancelled():
                     answer.exception()
         return found
-
-
-def _item_key(key: str) -> bytes:
-    return b"k:" + key.encode()
-
-
-def _tag_key(tag: str) -> bytes:
-    return b"t:" + tag.encode()
 
 
 def _version(data: bytes | None) -> int:

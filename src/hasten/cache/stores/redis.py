@@ -22,12 +22,12 @@ How it is asked: `_redis_batch` (one round trip for a pass of the loop), `_redis
 import math
 import random
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hasten.cache._store import UNKNOWN, Lease, Read, Store, StoreError
-from hasten.cache.stores._redis_batch import Command, Request
+from hasten.cache.stores._redis_batch import Batches, Command, Request
 from hasten.cache.stores._redis_servers import servers_of
 from hasten.cache.stores._redis_url import redis_client
 
@@ -98,23 +98,39 @@ class RedisStore(Store):
     def __init__(self, client: "Redis | RedisCluster", *, prefix: str = "hasten:") -> None:
         self._servers = servers_of(client)
         self.name = name = self._servers.name
-        self._value_of = f"{prefix}{{k:%s}}".__mod__
-        self._tag_of = f"{prefix}{{t:%s}}".__mod__
+        plain = prefix.replace("%", "%%")
+        self._value_of = f"{plain}{{k:%s}}".__mod__
+        self._tag_of = f"{plain}{{t:%s}}".__mod__
         self._reading = f"cache GET {name}"
         self._leasing = f"cache LEASE {name}"
         self._writing = f"cache SET {name}"
         self._releasing = f"cache RELEASE {name}"
         self._invalidating = f"cache INVALIDATE {name}"
 
-    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
+    @property
+    def timeout(self) -> float:
+        """Seconds in which `read` answers or raises StoreTimeout."""
+        return self._servers.timeout
+
+    @timeout.setter
+    def timeout(self, seconds: float) -> None:
+        self._servers.timeout = seconds
+
+    def read(self, key: str, tags: Sequence[str] = ()) -> Awaitable[Read]:
         value = self._value_of(key)
         if not tags:
-            request = Request(self._reading, key, (value,))
+            request = Request(self._reading, key, (value,), _read_of)
             self._servers.of(value).add(request)
-            return Read((await request.answer(self.name))[0])
+            return request
         keys = [value, *map(self._tag_of, tags)]
+        groups = self._servers.by_server(keys)
+        if len(groups) == 1:
+            return self._request(groups[0][0], Request(self._reading, key, keys, _read_of))
+        return self._read_from_many(key, keys)
+
+    async def _read_from_many(self, key: str, keys: list[str]) -> Read:
         found = await self._found(self._ask(self._reading, key, keys))
-        return Read(found[value], tuple(_version(found[tag]) for tag in keys[1:]))
+        return _read_of([found[each] for each in keys])
 
     async def lease(self, key: str, seconds: float, tags: Sequence[str] = ()) -> Lease | None:
         name, keys = _lease_of(self._value_of(key)), list(map(self._tag_of, tags))
@@ -122,7 +138,7 @@ class RedisStore(Store):
         taking = self._send(self._leasing, key, name, ("EVAL", _LEASE, 1, name, token, _milliseconds(seconds)))
         asking = self._ask(self._leasing, key, keys) if keys else []
         with self._giving_back(key, token, taking):
-            if not await taking.answer(self.name):
+            if not await taking:
                 return None
             versions = {tag: _version(data) for tag, data in (await self._found(asking)).items()}
             missing = [tag for tag, version in versions.items() if version == UNKNOWN]
@@ -139,28 +155,26 @@ class RedisStore(Store):
         value = self._value_of(key)
         command: Command = ("EVAL", _WRITE, 2, value, _lease_of(value), payload, _milliseconds(seconds))
         if token is None:
-            return bool(await self._send(self._writing, key, value, command, len(payload)).answer(self.name))
+            return bool(await self._send(self._writing, key, value, command, len(payload)))
         writing = self._send(self._writing, key, value, (*command, token), len(payload))
         with self._giving_back(key, token, writing):
-            return bool(await writing.answer(self.name))
+            return bool(await writing)
 
     async def release(self, key: str, token: bytes) -> None:
-        releasing = self._release(key, token)
-        self._servers.of(self._value_of(key)).add(releasing)
+        releasing = self._request(self._servers.of(self._value_of(key)), self._release(key, token))
         with self._giving_back(key, token, releasing):
-            await releasing.answer(self.name)
+            await releasing
 
     async def invalidate(self, keys: Sequence[str] = (), tags: Sequence[str] = ()) -> tuple[int, ...]:
         about = " ".join((*keys[:3], *tags[:3]))
         values, names = list(dict.fromkeys(map(self._value_of, keys))), list(map(self._tag_of, tags))
         deleting = []
         for batches, group in self._servers.by_slot(values):
-            request = Request.to_do(self._invalidating, about, ("UNLINK", *group, *map(_lease_of, group)))
-            batches.add(request)
-            deleting.append(request)
+            command = ("UNLINK", *group, *map(_lease_of, group))
+            deleting.append(self._request(batches, Request.to_do(self._invalidating, about, command)))
         versions = await self._change_tags(self._invalidating, about, _RAISE, list(dict.fromkeys(names)))
         for request in deleting:
-            await request.answer(self.name)
+            await request
         return tuple(versions[name] for name in names)
 
     async def aclose(self) -> None:
@@ -168,26 +182,24 @@ class RedisStore(Store):
 
     # ---- asking
 
+    def _request(self, batches: Batches, request: Request) -> Request:
+        batches.add(request)
+        return request
+
     def _send(self, wait_name: str, key: str, server_key: str, command: Command, payload_bytes: int = 0) -> Request:
         """Send a command to the server that has a key."""
-        request = Request.to_do(wait_name, key, command, payload_bytes)
-        self._servers.of(server_key).add(request)
-        return request
+        return self._request(self._servers.of(server_key), Request.to_do(wait_name, key, command, payload_bytes))
 
     def _ask(self, wait_name: str, key: str, server_keys: Sequence[str]) -> list[Request]:
         """Ask for values on the servers that have them."""
-        requests = []
-        for batches, keys in self._servers.by_server(server_keys):
-            request = Request(wait_name, key, keys)
-            batches.add(request)
-            requests.append(request)
-        return requests
+        groups = self._servers.by_server(server_keys)
+        return [self._request(batches, Request(wait_name, key, keys)) for batches, keys in groups]
 
     async def _found(self, requests: Sequence[Request]) -> dict[str, bytes | None]:
         """Return the values by their keys on the server."""
         found: dict[str, bytes | None] = {}
         for request in requests:
-            found.update(zip(request.keys, await request.answer(self.name), strict=True))
+            found.update(zip(request.keys, await request, strict=True))
         return found
 
     async def _change_tags(self, wait_name: str, about: str, script: str, names: Sequence[str]) -> dict[str, int]:
@@ -195,12 +207,11 @@ class RedisStore(Store):
         sent = []
         seconds = int(TAG_SECONDS * random.uniform(0.9, 1.0))  # what was made together does not end together
         for batches, group in self._servers.by_slot(names):
-            request = Request.to_do(wait_name, about, ("EVAL", script, len(group), *group, seconds))
-            batches.add(request)
-            sent.append((request, group))
+            command = ("EVAL", script, len(group), *group, seconds)
+            sent.append((self._request(batches, Request.to_do(wait_name, about, command)), group))
         versions: dict[str, int] = {}
         for request, group in sent:
-            versions.update(zip(group, await request.answer(self.name), strict=True))
+            versions.update(zip(group, await request, strict=True))
         return versions
 
     # ---- leases that nobody has
@@ -240,6 +251,11 @@ def redis_store(url: str, *, prefix: str = "hasten:") -> RedisStore:
 def _lease_of(value: str) -> str:
     """Return the server's key of the lease of a value, by the value's."""
     return f"{value}:lease"
+
+
+def _read_of(values: Sequence[Any]) -> Read:
+    """Return what a store has, of a value and of its tags' versions."""
+    return Read(values[0], tuple(map(_version, values[1:])) if len(values) > 1 else ())
 
 
 def _version(data: bytes | None) -> int:

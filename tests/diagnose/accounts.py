@@ -51,6 +51,11 @@ def waited(seconds: float, at: Site, identity: str = "") -> Stretch:
     return Stretch(Kind.WAITING, at, seconds, identity)
 
 
+def cached(seconds: float, at: Site, identity: str = "") -> Stretch:
+    """A cache waited for its second tier; `identity` is the key."""
+    return Stretch(Kind.CACHE, at, seconds, identity)
+
+
 def held(seconds: float, holder: Site) -> Stretch:
     """Somebody else's line held the loop."""
     return Stretch(Kind.HELD, holder, seconds)

@@ -380,6 +380,15 @@ def test_lines_that_read_alike_are_told_apart() -> None:
     assert "blocking in requests.get  app" in text
 
 
+def test_waits_for_a_cache_say_so() -> None:
+    """A line says what was asked of which cache and how often; the legend says that it was a cache."""
+    wait = line(Kind.CACHE, msgspec.structs.replace(REVIEWS, library="cache GET redis db:6379"), 0.02, 0.02, 0.5, 3.0)
+    endpoint = msgspec.structs.replace(product_endpoint(), lines=(wait,), kinds=(KindSummary(Kind.CACHE, 0.02, 0.03),))
+    text = terminal(Report(diagnosis=Diagnosis(("a",), (endpoint,), ()), environment=ENVIRONMENT), 120)
+    assert "waiting for cache GET redis db:6379, 3 times  app/reviews.py:112" in text
+    assert "waiting for the cache 100 % | 100 %" in text
+
+
 def test_many_findings_have_an_index() -> None:
     """More than a handful of findings are listed first, each a link to its card; a code is explained once."""
     diagnosis = msgspec.structs.replace(full_report().diagnosis, findings=(blocking_finding(),) * 6)

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -9,12 +11,13 @@ import uvicorn
 
 import hasten
 from hasten.ledger import Account, Kind
+from hasten.ledger._records import NO_SCOPE, RequestRecord
 
 LoopFactory = Any
 
 
 class Served:
-    """An app that is being served: `ask` it, then read `accounts`."""
+    """An app that is being served: `ask` it; once it has stopped all `accounts` are made."""
 
     def __init__(self, port: int, accounts: list[Account]) -> None:
         self.port = port
@@ -92,3 +95,11 @@ def seconds(account: Account, kind: Kind, *, function: str = "", line: int = 0) 
         and (not function or found.site.function.endswith(function))
         and (not line or found.site.line == line)
     )
+
+
+def is_shell(request: RequestRecord) -> bool:
+    """Tell whether nothing is left of a record but itself and empty lists, less than 512 bytes in all."""
+    left = gc.get_referents(request)
+    lists = [kept for kept in left if isinstance(kept, list)]
+    plain = all(isinstance(kept, int | float | list | type | None) or kept is NO_SCOPE for kept in left)
+    return plain and not any(lists) and sys.getsizeof(request) + sum(map(sys.getsizeof, lists)) < 512

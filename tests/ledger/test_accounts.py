@@ -101,7 +101,8 @@ def test_a_forgotten_task_is_not_counted(loop_factory: LoopFactory) -> None:
         app = make_app()
         async with serving(app) as served:
             await served.ask("/forgotten")
-            return served.account("GET /forgotten"), await app.state.forgotten
+            result = await app.state.forgotten
+        return served.account("GET /forgotten"), result
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         account, result = runner.run(conversation())
@@ -123,7 +124,7 @@ def test_waiting_for_a_lock_names_it(loop_factory: LoopFactory) -> None:
     async def conversation() -> list[Account]:
         async with serving(make_app()) as served:
             await served.ask("/lock", "/lock")
-            return served.accounts
+        return served.accounts
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         accounts = runner.run(conversation())
@@ -137,10 +138,11 @@ def test_the_victim_of_a_held_loop_names_the_holders_line(loop_factory: LoopFact
     async def conversation() -> list[Account]:
         async with serving(make_app()) as served:
             await served.ask("/items/1", "/blocking", "/blocking")
-            return [account for account in served.accounts if account.endpoint == "GET /items/{item}"]
+        return served.accounts
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        (account,) = runner.run(conversation())
+        accounts = runner.run(conversation())
+    (account,) = [account for account in accounts if account.endpoint == "GET /items/{item}"]
     held = [line for line in account.lines if line.kind is Kind.HELD]
     assert sum(line.seconds for line in held) >= 0.03, account.lines
     assert {line.site.function.rpartition(".")[2] for line in held} == {"blocking"}
@@ -185,7 +187,7 @@ def test_keep_alive_requests_are_told_apart(loop_factory: LoopFactory) -> None:
             while text.count(b"HTTP/1.1 200") < 3 or not text.endswith(b"2"):
                 text += await reader.read(4096)
             writer.close()
-            return served.accounts
+        return served.accounts
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         accounts = runner.run(conversation())
@@ -212,7 +214,7 @@ def test_unread_time_is_seen_in_the_kernel(loop_factory: LoopFactory) -> None:
             await sent
             await reader.read(100)
             writer.close()
-            return served.accounts
+        return served.accounts
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         accounts = runner.run(conversation())

@@ -11,15 +11,17 @@ from hasten.ledger._loop_state import Hold, LoopState, Pause
 from hasten.ledger._records import NOBODY, OUTSIDE, RequestRecord, Sample, Stall
 from hasten.ledger._sites import OWN, START, YIELDED, SiteTable
 
-WAIT = 3
-JOIN = 4
+WAIT, JOIN, CACHED, HANDLER = 3, 4, 5, 6
 
 
 def make_state() -> LoopState:
-    """Return the state of a loop with two sites of waits: a plain one and one that a task's end completes."""
+    """Return the state of a loop with sites: a plain wait, one that a task's end completes, a cache's, a function."""
     sites = SiteTable()
     sites.sites.append(Site("/shop/app.py", 10, "load", "redis.get", "redis.read"))
     sites.sites.append(Site("/shop/app.py", 20, "load", "", "_GatheringFuture"))
+    sites.sites.append(Site("/shop/app.py", 30, "load", "cache GET redis localhost:6379", "hasten.Request.__await__"))
+    sites.sites.append(Site("/shop/app.py", 1, "handler"))
+    sites.cache_waits.add(CACHED)
     state = LoopState(sites, 0.02)
     state.close()
     return state
@@ -56,6 +58,18 @@ def test_an_undisturbed_request_is_steps_and_waits() -> None:
     request = one_task((0, 1, 2, START, NOBODY), (2, 5, 6, WAIT, NOBODY), (6, 7, 9, YIELDED, NOBODY))
 
     assert by_kind(request, make_state(), 0, 9) == {Kind.QUEUED: 2, Kind.COMPUTING: 4, Kind.WAITING: 3}
+
+
+def test_a_wait_for_a_cache_is_a_kind_of_its_own() -> None:
+    """Undisturbed or not, in the middle or at the end, it is cache, less what the request's other tasks computed."""
+    request = one_task((0, 1, 2, START, NOBODY), (2, 5, 6, CACHED, NOBODY), (6, 7, 9, ~CACHED, NOBODY))
+    assert by_kind(request, make_state(), 0, 9) == {Kind.QUEUED: 1, Kind.COMPUTING: 4, Kind.CACHE: 4}
+
+    add_task(request, ((3, 3, 4, START, NOBODY),), created=3)
+    assert by_kind(request, make_state(), 0, 9) == {Kind.QUEUED: 1, Kind.COMPUTING: 5, Kind.CACHE: 3}
+
+    request.tasks[0].ended, request.tasks[0].site = 0.0, CACHED
+    assert by_kind(request, make_state(), 0, 11)[Kind.CACHE] == 5
 
 
 def test_only_the_time_up_to_the_last_byte_counts() -> None:
@@ -179,7 +193,7 @@ def requests(draw: st.DrawFn) -> tuple[RequestRecord, LoopState, float]:
         for _ in range(draw(st.integers(1, 5))):
             resumed = now + draw(LENGTHS)
             stopped = resumed + draw(LENGTHS)
-            site = draw(st.sampled_from([START, YIELDED, WAIT, ~WAIT, JOIN]))
+            site = draw(st.sampled_from([START, YIELDED, WAIT, ~WAIT, JOIN, CACHED]))
             task.steps.extend((now, resumed, stopped, draw(st.floats(0, 0.5)), site, draw(st.integers(-2, 3))))
             if draw(st.booleans()):
                 cpu = draw(st.floats(0, 0.2))

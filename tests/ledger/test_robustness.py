@@ -1,6 +1,7 @@
 """An app that misbehaves, or a ledger that fails, never breaks a request: it is answered as without the ledger."""
 
 import asyncio
+import dataclasses
 import logging
 import random
 import threading
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from starlette.requests import Request
 
 import hasten
 from hasten.ledger import Account, Ledger, _factory
 from hasten.ledger._accountant import Accountant
+from hasten.ledger._factory import Factory
 from hasten.ledger._sites import SiteTable
 from tests.ledger.cases import make_app
 from tests.ledger.serving import LoopFactory, ask, serving
@@ -54,7 +57,7 @@ def test_a_listener_that_raises_turns_the_ledger_off(
 
 
 @pytest.mark.parametrize(
-    ("owner", "method"), [(SiteTable, "suspended"), (Accountant, "attribute"), (Ledger, "next_sample")]
+    ("owner", "method"), [(SiteTable, "suspended"), (Accountant, "attribute"), (Factory, "sample")]
 )
 def test_a_failure_inside_turns_the_ledger_off(
     owner: type,
@@ -147,13 +150,37 @@ def test_a_later_factory_that_calls_ours_keeps_the_ledger_on(loop_factory: LoopF
                 await asyncio.create_task(asyncio.sleep(0.001))
             await served.ask("/items/1")
             assert app.state.ledger.on
-            return served.accounts
+        return served.accounts
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         assert [account.endpoint for account in runner.run(conversation())] == [
             "GET /fast",
             "GET /items/{item}",
         ]
+
+
+def test_an_apps_own_probe_is_not_taken_for_ours(loop_factory: LoopFactory) -> None:
+    """A function of the app's called `probe` does not hide whether a later factory calls ours."""
+
+    async def probe() -> None:
+        pass
+
+    probe.__qualname__ = "probe"
+
+    async def main() -> bool:
+        ledger = Ledger()
+        loop = asyncio.get_running_loop()
+        attached = ledger.attach(loop)
+        assert attached is not None
+        await asyncio.create_task(probe())
+        ledger._probe_factory(loop, attached)
+        await asyncio.sleep(0)
+        on = ledger.on
+        ledger.detach(loop)
+        return on
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(main())
 
 
 def test_tasks_made_from_threads_work(loop_factory: LoopFactory) -> None:
@@ -243,11 +270,62 @@ def test_a_client_that_goes_away_leaves_no_record(loop_factory: LoopFactory) -> 
             await asyncio.sleep(0.005)
             writer.close()
             await served.ask("/sequence")
-            return served.accounts
+        return served.accounts
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         accounts = runner.run(conversation())
     assert {account.endpoint for account in accounts} == {"GET /stream", "GET /sequence"}
+
+
+def test_a_scope_like_no_other_does_not_break_the_request(
+    loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A request whose scope cannot be read in the end, and the ones after it, are answered; the ledger is off."""
+    app = make_app()
+
+    @app.get("/odd")
+    async def odd(request: Request) -> int:
+        request.scope["headers"] = [None]
+        return 1
+
+    assert all(map(ok, converse(loop_factory, app, "/odd", "/items/1")))
+    assert warned_off(caplog)
+
+
+def test_an_app_that_has_no_hash_can_be_mounted(loop_factory: LoopFactory) -> None:
+    """The function that a route leads to may be any object, a data class for example."""
+
+    @dataclasses.dataclass
+    class Mounted:
+        text: bytes
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": self.text})
+
+    app = make_app()
+    app.mount("/mounted", Mounted(b"ok"))
+    served = ask(app, ["/mounted/", "/mounted/"], loop_factory)
+
+    assert len(served.accounts) == 2
+    assert app.state.ledger.on
+
+
+def test_an_app_may_return_any_awaitable() -> None:
+    """An ASGI app that is a plain function, and returns a future, is served and recorded as it is."""
+    accounts: list[Account] = []
+
+    async def handle(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.001)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    def app(scope: Any, receive: Any, send: Any) -> "asyncio.Future[None]":
+        return asyncio.ensure_future(handle(scope, receive, send))
+
+    wrapped = hasten.install(app, sample_every=1, listeners=[accounts.append])
+    assert TestClient(wrapped).get("/").text == "ok"
+    assert [account.status for account in accounts] == [200]
 
 
 def test_a_plain_asgi_app_is_wrapped(loop_factory: LoopFactory) -> None:

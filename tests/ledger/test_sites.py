@@ -2,8 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+import hasten
 from hasten.ledger import Site
 from hasten.ledger._records import RequestRecord
 from hasten.ledger._sites import OWN, START, YIELDED, SiteTable
@@ -94,6 +98,75 @@ def test_a_foreign_coroutine_is_a_link_of_the_chain() -> None:
     site = suspended(caller)
     assert site.function.endswith("caller")
     assert site.library == "asyncio.sleep"
+
+
+def made(folder: str, source: str, **names: Any) -> Any:
+    """Return the function `work` of a module that says it stands in `folder`."""
+    exec(compile(source, f"{folder}/made.py", "exec"), names)
+    return names["work"]
+
+
+OURS = str(Path(hasten.__file__).parent)
+FOREIGN = "/venv/lib/site-packages/tenacity"
+through = made(OURS, "async def work(inner):\n    return await inner\n")
+method = made(OURS, "async def work(self, inner):\n    return await inner\n")
+foreign = made(FOREIGN, "async def work(inner):\n    return await inner\n")
+
+
+class Asked(asyncio.Future[None]):
+    """What a cache asks of its second tier."""
+
+    wait_name = "cache GET redis localhost:6379"
+    wait_identity = "product:7"
+
+
+async def caller(inner: Any) -> None:
+    await inner
+
+
+NAMED: dict[str, Callable[[], Any]] = {
+    "the method's object": lambda: method(Asked(), asyncio.Future()),
+    "deep in our code": lambda: through(through(through(through(through(method(Asked(), asyncio.Future())))))),
+    "below objects without a name": lambda: method(object(), method(Asked(), asyncio.Future())),
+    "above Python's own": lambda: method(Asked(), asyncio.sleep(1e9)),
+    "above another library": lambda: through(method(Asked(), foreign(asyncio.Future()))),
+    "below another library": lambda: foreign(through(method(Asked(), asyncio.Future()))),
+    "what is awaited": lambda: through(Asked()),
+}
+
+
+@pytest.mark.parametrize("where", NAMED)
+def test_an_object_of_ours_that_has_a_name_names_the_wait(where: str) -> None:
+    """It is found wherever it stands between the user's line and what the task is suspended on."""
+
+    async def main() -> None:
+        table = SiteTable()
+        coroutine = caller(NAMED[where]())
+        awaited = coroutine.send(None)
+        task = RequestRecord(0.0).add_task(coroutine, 0.0)
+        index = table.suspended(task, awaited)
+        identity = table.identity(task.called, awaited)
+        coroutine.close()
+        assert table.sites[index].function == "caller"
+        assert table.sites[index].library == Asked.wait_name
+        assert index in table.cache_waits
+        assert identity == ("" if where == "below another library" else Asked.wait_identity)
+
+    asyncio.run(main())
+
+
+def test_what_a_call_of_ours_leads_to_is_named_by_the_library() -> None:
+    """A wait of another library's below our code is that library's; of Python's own, ours."""
+
+    async def main() -> tuple[Site, Site]:
+        return (
+            suspended(lambda: caller(through(foreign(asyncio.Future())))),
+            suspended(lambda: caller(through(asyncio.sleep(1e9)))),
+        )
+
+    foreigns, own = asyncio.run(main())
+    assert foreigns.library == "tenacity.work"
+    assert own.library == "hasten.work"
 
 
 def test_giving_way_has_a_site_of_its_own() -> None:

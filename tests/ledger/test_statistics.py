@@ -1,7 +1,5 @@
 """Statistics hold what was recorded in bounded memory."""
 
-from typing import Any
-
 from hasten.ledger import Account, Kind, Site
 from hasten.ledger._attribution import KIND_OF, KINDS
 from hasten.ledger._sites import SiteTable
@@ -13,7 +11,8 @@ def account(endpoint: str, wall: float) -> Account:
 
 
 def add(statistics: Statistics, endpoint: str, wall: float, lines: dict[int, float]) -> None:
-    statistics.add(endpoint, wall, lines, lambda: account(endpoint, wall))
+    if statistics.add(endpoint, wall, lines.items()):
+        statistics.keep(endpoint, wall, account(endpoint, wall))
 
 
 def key(kind: Kind, site: int) -> int:
@@ -43,21 +42,15 @@ def test_a_snapshot_adds_up_per_endpoint_and_line() -> None:
 
 def test_the_slowest_requests_are_kept_as_examples() -> None:
     """Five exemplars, slowest first; an account is made for a candidate only."""
-    made: list[float] = []
     statistics = Statistics(table(0))
+    kept = []
+    for number in [*range(100, 0, -1), 200]:
+        if statistics.add("GET /", float(number), ()):
+            kept.append(number)
+            statistics.keep("GET /", number, account("GET /", number))
 
-    def make(wall: float) -> Any:
-        def build() -> Account:
-            made.append(wall)
-            return account("GET /", wall)
-
-        return build
-
-    for number in [*range(100, 0, -1)]:
-        statistics.add("GET /", float(number), {}, make(float(number)))
-
-    assert [exemplar.wall for exemplar in statistics.snapshot()[0].exemplars] == [100, 99, 98, 97, 96]
-    assert len(made) == 5
+    assert [exemplar.wall for exemplar in statistics.snapshot()[0].exemplars] == [200, 100, 99, 98, 97]
+    assert kept == [100, 99, 98, 97, 96, 200]
 
 
 def test_sites_are_bounded_and_nothing_is_lost() -> None:

@@ -33,20 +33,32 @@ class Flight(Generic[V]):
     """One load of one key.
 
     Attributes:
+      region: Name of the region, for the ledger.
       text: The key in the second tier; empty without one.
       versions: Of its tags, from before the loader was called; empty as long as it was not.
       detached: An invalidation has overtaken it: its value goes to those who wait, and is stored nowhere.
       overtaken_by: Tags that were invalidated meanwhile: the value may turn out to have one.
     """
 
-    __slots__ = ("_future", "detached", "overtaken_by", "text", "versions")
+    __slots__ = ("_future", "detached", "overtaken_by", "region", "text", "versions")
 
-    def __init__(self, text: str = "") -> None:
+    def __init__(self, text: str = "", region: str = "") -> None:
+        self.region = region
         self.text = text
         self.versions: Versions = ()
         self.detached = False
         self.overtaken_by: frozenset[str] = frozenset()
         self._future: asyncio.Future[V] | None = None
+
+    @property
+    def wait_name(self) -> str:
+        """What the ledger calls a wait for a load that another leads, here or in another process."""
+        return f"cache join {self.region}"
+
+    @property
+    def wait_identity(self) -> str:
+        """The key in the second tier; empty without one."""
+        return self.text
 
     async def join(self) -> V:
         """Wait for the leader's value.
@@ -64,6 +76,10 @@ class Flight(Generic[V]):
             raise
         except Exception as error:
             raise own_copy(error) from error
+
+    async def pause(self, seconds: float) -> None:
+        """Wait until another process's load may have ended."""
+        await asyncio.sleep(seconds)
 
     def succeed(self, value: V) -> None:
         """Give the followers the value."""

@@ -214,7 +214,7 @@ class Loading(Generic[V]):
                     return entry.value
                 if began > give_up:
                     raise Ill("the lease is kept for too long")
-                await asyncio.sleep(pause * random.uniform(0.5, 1.5))
+                await flight.pause(pause * random.uniform(0.5, 1.5))
                 pause = min(2 * pause, _LATER_LOOKS)
         except Ill:
             return await self._from_source(flight, lives_shortly=True)

@@ -111,7 +111,7 @@ class Region(Generic[V]):
             return entry.value
         self.counts.misses += 1
         loading = Loading(self, key, _no_loader, (), self.policy)
-        flight: Flight[V] = Flight(loading.text)
+        flight: Flight[V] = Flight(loading.text, self.name)
         self.looks.add(flight)
         try:
             return await loading.look(flight)
@@ -281,7 +281,7 @@ class Region(Generic[V]):
 
     async def _lead(self, loading: Loading[V]) -> V:
         key = loading.key
-        flight: Flight[V] = Flight(loading.text)
+        flight: Flight[V] = Flight(loading.text, self.name)
         self.flights[key] = flight
         try:
             return await loading.run(flight)

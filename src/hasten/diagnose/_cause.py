@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from hasten.diagnose._evidence import NEAR_LINES, OWN, EndpointEvidence, Evidence, place_of
+from hasten.diagnose._evidence import NEAR_LINES, OWN, SUSPENDED, EndpointEvidence, Evidence, place_of
 from hasten.diagnose._finding import Finding
 from hasten.diagnose._replay import Fix, Segment
 from hasten.diagnose._rule import Candidate
@@ -110,7 +110,7 @@ def framework_time(kind: Kind, site: Site) -> bool:
 
 def outside(kind: Kind, _: Site) -> bool:
     """Tell whether a request was suspended until something else was done."""
-    return kind in (Kind.WAITING, Kind.THREAD, Kind.THREAD_QUEUED)
+    return kind in SUSPENDED
 
 
 def wait_match(cause: Cause) -> Match:

@@ -18,6 +18,9 @@ from hasten.ledger import Account, Kind, Line, Site
 OWN = frozenset({Kind.COMPUTING, Kind.BLOCKING})
 """Kinds in which the request's own code held the loop."""
 
+SUSPENDED = frozenset({Kind.WAITING, Kind.CACHE, Kind.THREAD, Kind.THREAD_QUEUED})
+"""Kinds in which the request was suspended until something else was done."""
+
 DELAYED = frozenset({Kind.HELD, Kind.UNREAD})
 """Kinds in which somebody else held the loop: the site is the holder's line."""
 
@@ -45,7 +48,7 @@ class Cost(msgspec.Struct, frozen=True):
       share_mean: Share of the endpoint's mean response time, 0 to 1.
       share_p99: Share of the response time of its slowest 1 % of requests, 0 to 1.
       hurt: Requests that have such a line.
-      count: Mean stretches (for WAITING: calls) per request.
+      count: Mean stretches (for WAITING and CACHE: calls) per request.
     """
 
     seconds: float = 0.0

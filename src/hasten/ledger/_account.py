@@ -21,6 +21,8 @@ class Kind(StrEnum):
     """The loop could run, but the kernel ran something else: too few cores, or a CPU quota."""
     WAITING = "waiting"
     """Suspended at an await until something outside answered."""
+    CACHE = "cache"
+    """Suspended in a cache of hasten: its second tier answered, or another load of the same key ended."""
     HELD = "held"
     """Could have gone on, but somebody else's step or callback held the loop (the site is the holder's line)."""
     QUEUED = "queued"
@@ -59,7 +61,7 @@ class Line(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of an account: the seconds that one kind of time took at one site.
 
     Attributes:
-      count: Stretches of time added up; for WAITING the number of calls (one call may suspend several times).
+      count: Stretches of time added up; for WAITING and CACHE the number of calls (one may suspend several times).
     """
 
     kind: Kind

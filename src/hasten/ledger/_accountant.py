@@ -1,13 +1,13 @@
-"""Makes the frozen account of a request from its attribution and its ASGI scope."""
+"""Makes the frozen account of a request from its records."""
 
 import inspect
 from collections import Counter
 from typing import Any
 
-from hasten.ledger._account import Account, Call, Line, Site
-from hasten.ledger._attribution import KIND_OF, KINDS, UNREAD, Attribution
+from hasten.ledger._account import Account, Call, Site
 from hasten.ledger._loop_state import LoopState
-from hasten.ledger._records import RequestRecord
+from hasten.ledger._records import RequestRecord, ScopeSummary
+from hasten.ledger._shapes import Breakdown, Shapes
 from hasten.ledger._sites import OWN, SiteTable
 
 _MOST_TARGET = 512
@@ -20,47 +20,41 @@ class Accountant:
     def __init__(self, service: str, sites: SiteTable) -> None:
         self._service = service
         self._sites = sites
-        self._handlers: dict[Any, int] = {}
+        self._handlers: dict[int, tuple[Any, int]] = {}  # by id: an app that is mounted may not be hashable
+        self._shapes = Shapes()
 
-    def attribute(self, request: RequestRecord, state: LoopState) -> Attribution:
+    def attribute(self, request: RequestRecord, state: LoopState) -> Breakdown:
         """Return where the request's time went: from its start to its last byte, or to its root's last step."""
-        scope = request.scope
-        attribution = Attribution(request, state, self._handler(scope.get("endpoint")) if scope is not None else OWN)
-        attribution.cover(request.started, request.end)
-        if request.unread:
-            attribution.seconds[request.unread_site * KINDS + UNREAD] = request.unread
-            attribution.counts[request.unread_site * KINDS + UNREAD] = 1
-        return attribution
+        return self._shapes.attribute(request, state, self._handler(request.summary.endpoint))
 
-    def account(self, request: RequestRecord, attribution: Attribution) -> Account:
-        """Return the account of an attributed request."""
-        scope = request.scope or {}
+    def account(self, request: RequestRecord, breakdown: Breakdown, endpoint: str) -> Account:
+        """Return the account of a request to `endpoint`."""
+        summary = request.summary
         sites = self._sites.sites
-        seconds, counts = attribution.seconds, attribution.counts
-        keys = sorted(seconds, key=seconds.__getitem__, reverse=True)
-        index = {key: number for number, key in enumerate(keys)}
+        lines, timeline = breakdown.lines()
         return Account(
             self._service,
-            endpoint_of(scope),
-            _target(scope),
-            _request_id(scope),
+            endpoint,
+            _target(summary),
+            summary.request_id.decode("latin-1")[:_MOST_TARGET],
             request.status,
             request.started,
             request.end - request.started,
             request.unread,
-            tuple([Line(KIND_OF[key % KINDS], sites[key // KINDS], seconds[key], counts[key] or 1) for key in keys]),
-            tuple([(index[key], part) for key, part in attribution.timeline]),
+            lines,
+            timeline,
             tuple([Call(sites[site], identity) for site, identity in request.calls]) if request.calls else (),
             self._samples(request),
         )
 
     def _handler(self, endpoint: Any) -> int:
         """Return the site of the endpoint's function when it is `async def`; its own code then runs on the loop."""
-        handler = self._handlers.get(endpoint)
-        if handler is None:
-            handler = self._sites.function(endpoint) if inspect.iscoroutinefunction(endpoint) else OWN
-            if len(self._handlers) < _MOST_HANDLERS:
-                self._handlers[endpoint] = handler
+        known = self._handlers.get(id(endpoint))
+        if known is not None:
+            return known[1]
+        handler = self._sites.function(endpoint) if inspect.iscoroutinefunction(endpoint) else OWN
+        if len(self._handlers) < _MOST_HANDLERS:
+            self._handlers[id(endpoint)] = (endpoint, handler)  # kept, so that no other gets its id
         return handler
 
     def _samples(self, request: RequestRecord) -> tuple[tuple[Site, int], ...]:
@@ -71,21 +65,11 @@ class Accountant:
         return tuple([(sites[site], times) for site, times in Counter(seen).items()])
 
 
-def endpoint_of(scope: Any) -> str:
-    """Return method and route template of an ASGI scope; the path where no route matched."""
-    path = getattr(scope.get("route"), "path", None) or scope.get("path", "")
-    return f"{scope.get('method', '')} {path}"
+def endpoint_of(summary: ScopeSummary) -> str:
+    """Return method and route template of a request; the path where no route matched."""
+    return f"{summary.method} {getattr(summary.route, 'path', None) or summary.path}"
 
 
-def _target(scope: Any) -> str:
-    query = scope.get("query_string", b"")
-    path: str = scope.get("path", "")
-    return (f"{path}?{query.decode('latin-1')}" if query else path)[:_MOST_TARGET]
-
-
-def _request_id(scope: Any) -> str:
-    for name, value in scope.get("headers", ()):
-        if name == b"x-request-id":
-            text: str = value.decode("latin-1")
-            return text[:_MOST_TARGET]
-    return ""
+def _target(summary: ScopeSummary) -> str:
+    query = summary.query.decode("latin-1")
+    return (f"{summary.path}?{query}" if query else summary.path)[:_MOST_TARGET]

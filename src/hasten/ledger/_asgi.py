@@ -1,6 +1,7 @@
 """The outermost layer of an ASGI app: tells the ledger which request it is and when its response is complete."""
 
 import asyncio
+import inspect
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -12,40 +13,57 @@ if TYPE_CHECKING:
 
     from hasten.ledger._ledger import AttachedLoop, Ledger
 
+    AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
-class LedgerLayer:
-    """An ASGI app that calls `app`; a plain function on the way, so that unsampled requests pay no extra coroutine."""
 
-    def __init__(self, app: "Callable[..., Awaitable[None]]", ledger: "Ledger") -> None:
-        self.app = app
-        self.ledger = ledger
+def ledger_layer(app: "AsgiApp", ledger: "Ledger") -> "AsgiApp":
+    """Return an ASGI app that calls `app`.
 
-    def __call__(self, scope: Any, receive: Any, send: Any) -> "Awaitable[None]":
+    A plain function on the way, so that unrecorded requests pay no extra coroutine, and a closure, since calling an
+    object with `__call__` leaves the interpreter's loop: an unrecorded request pays 0.5 µs.
+    """
+    recording = REQUEST.get
+    edge = _Edge(app, ledger)
+
+    def layer(scope: Any, receive: Any, send: Any) -> "Awaitable[None]":
+        request = recording()
+        if request is None and ledger.knows_roots and scope["type"] == "http":
+            return app(scope, receive, send)
+        return edge.attend(request, scope, receive, send)
+
+    return layer
+
+
+class _Edge:
+    """What the layer does with all but unrecorded requests."""
+
+    def __init__(self, app: "AsgiApp", ledger: "Ledger") -> None:
+        self._app = app
+        self._ledger = ledger
+
+    def attend(self, request: RequestRecord | None, scope: Any, receive: Any, send: Any) -> "Awaitable[None]":
         """Run the app for one connection; websockets are left alone."""
-        request = REQUEST.get()
-        if request is None and self.ledger.knows_roots and scope["type"] == "http":
-            return self.app(scope, receive, send)  # the usual case, an unrecorded request, pays 0.2 µs
-        return self._attend(request, scope, receive, send)
-
-    def _attend(self, request: RequestRecord | None, scope: Any, receive: Any, send: Any) -> "Awaitable[None]":
         kind = scope["type"]
-        if kind == "websocket" or not self.ledger.on:
-            return self.app(scope, receive, send)
-        attached = self.ledger.attach(asyncio.get_running_loop())
-        if kind != "http":
-            return self._lifespan(scope, receive, send)
-        if request is not None and not request.closed and request.scope is None:
+        if kind == "websocket" or not self._ledger.on:
+            return self._app(scope, receive, send)
+        if kind == "http" and request is not None and not request.closed and request.scope is None:
             request.scope = scope
-            return self.app(scope, receive, _completing(request, send))
+            return self._app(scope, receive, _completing(request, send))
+        attached = self._ledger.attach(asyncio.get_running_loop())
+        if kind != "http":
+            return self._lifespan(attached, scope, receive, send)
         if attached is None or attached.factory.knows_roots or not attached.factory.sample():
-            return self.app(scope, receive, send)
+            return self._app(scope, receive, send)
         return self._record(attached, scope, receive, send)
 
-    async def _lifespan(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _lifespan(self, attached: "AttachedLoop | None", scope: Any, receive: Any, send: Any) -> None:
+        loop = asyncio.get_running_loop()
+        if attached is not None:
+            attached.lasting = True
         try:
-            await self.app(scope, receive, send)
+            await self._app(scope, receive, send)
         finally:
-            self.ledger.detach(asyncio.get_running_loop())
+            self._ledger.detach(loop)
 
     async def _record(self, attached: "AttachedLoop", scope: Any, receive: Any, send: Any) -> None:
         """Record a request of a server whose tasks the factory does not know: from here on, not from its arrival."""
@@ -53,19 +71,25 @@ class LedgerLayer:
         request.scope = scope
         token = REQUEST.set(request)
         try:
-            coroutine = self.app(scope, receive, _completing(request, send))
-            await drive(coroutine, request.add_task(coroutine, request.started), request, attached.state, self.ledger)
+            coroutine: Any = self._app(scope, receive, _completing(request, send))
+            if not inspect.iscoroutine(coroutine):
+                coroutine = _awaiting(coroutine)
+            await drive(coroutine, request.add_task(coroutine, request.started), request, attached.state, self._ledger)
         finally:
             REQUEST.reset(token)
+
+
+async def _awaiting(awaitable: "Awaitable[None]") -> None:
+    await awaitable
 
 
 class LedgerApp:
     """A whole app with the ledger's layer; `async`, since servers tell ASGI 3 from 2 by that (uvicorn's `auto`)."""
 
-    def __init__(self, app: "Callable[..., Awaitable[None]]", ledger: "Ledger") -> None:
+    def __init__(self, app: "AsgiApp", ledger: "Ledger") -> None:
         self.app = app
         self.ledger = ledger
-        self._layer = LedgerLayer(app, ledger)
+        self._layer = ledger_layer(app, ledger)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the app for one connection."""
@@ -73,14 +97,23 @@ class LedgerApp:
 
 
 def _completing(request: RequestRecord, send: Any) -> Any:
-    """Return a `send` that notes the status and the moment at which the last byte was handed over."""
+    """Return a `send` that notes the status and the moment at which the last byte was handed over.
 
-    async def completing(message: Any) -> None:
-        await send(message)
+    A coroutine of its own for the last message alone: each costs 0.25 µs.
+    """
+
+    def completing(message: Any) -> "Awaitable[None]":
         kind = message["type"]
+        if kind == "http.response.body" and not message.get("more_body", False):
+            return _complete(request, send(message))
         if kind == "http.response.start":
             request.status = message["status"]
-        elif kind == "http.response.body" and not message.get("more_body", False):
-            request.complete(monotonic())
+        sent: Awaitable[None] = send(message)
+        return sent
 
     return completing
+
+
+async def _complete(request: RequestRecord, sent: "Awaitable[None]") -> None:
+    await sent
+    request.complete(monotonic())

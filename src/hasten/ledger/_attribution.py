@@ -25,6 +25,7 @@ COMPUTING = _NUMBER[Kind.COMPUTING]
 BLOCKING = _NUMBER[Kind.BLOCKING]
 PREEMPTED = _NUMBER[Kind.PREEMPTED]
 WAITING = _NUMBER[Kind.WAITING]
+CACHE = _NUMBER[Kind.CACHE]
 HELD = _NUMBER[Kind.HELD]
 QUEUED = _NUMBER[Kind.QUEUED]
 THREAD_QUEUED = _NUMBER[Kind.THREAD_QUEUED]
@@ -57,7 +58,7 @@ class Attribution:
 
     Attributes:
       seconds: Seconds by key.
-      counts: Stretches (calls, for waiting) by key.
+      counts: Stretches (calls, for waiting and cache) by key.
       timeline: (key, seconds) along the critical path.
     """
 
@@ -90,11 +91,12 @@ class Attribution:
         `high` lies in its last step.
         """
         seconds, counts, note = self.seconds, self.counts, self.timeline.append
+        cache_waits = self._sites.cache_waits
         steps = task.steps
         for at in range(0, len(steps), STRIDE):
             since, resumed, ended, _, coded, _ = steps[at : at + STRIDE]
             site, call = (coded, 1) if coded >= 0 else (~coded, 0)
-            key = site * KINDS + (WAITING if site > YIELDED else QUEUED)
+            key = site * KINDS + (QUEUED if site <= YIELDED else CACHE if site in cache_waits else WAITING)
             wait = resumed - since
             seconds[key] = seconds.get(key, 0.0) + wait
             counts[key] = counts.get(key, 0) + call
@@ -203,13 +205,14 @@ class Attribution:
 
     def _outside(self, task: TaskRecord, low: float, high: float, site: int, call: int) -> None:
         """Account for a wait for something outside the request's tasks: a thread, or an answer."""
+        kind = CACHE if site in self._sites.cache_waits else WAITING
         for number, function, handed, started, ended in self._request.threads:
             if number == task.number and handed < high and ended > low:
-                self._apart(WAITING, task, low, min(handed, high), site, call)
+                self._apart(kind, task, low, min(handed, high), site, call)
                 self._add(THREAD_QUEUED, function, max(low, handed), min(started, high))
                 self._add(THREAD, function, max(low, started), min(ended, high))
                 low, call = max(low, min(ended, high)), 0
-        self._apart(WAITING, task, low, high, site, call)
+        self._apart(kind, task, low, high, site, call)
 
     def _apart(self, kind: int, task: TaskRecord, low: float, high: float, site: int, call: int) -> None:
         """Account for a wait of `kind`, less the steps of the request's other tasks within it."""
@@ -279,7 +282,7 @@ class Attribution:
         site = self._sites.own_of.get(coded)
         if site is None:
             site = self._sites.own(coded)
-        return site if site != OWN else self._sites.coroutine(task.coroutine, self._handler)
+        return site if site != OWN else self._sites.coroutine(task.code, self._handler)
 
 
 def _nearest_wait(steps: Sequence[Any], index: int) -> int:

@@ -107,7 +107,7 @@ def _suspend(task: TaskRecord, request: RequestRecord, state: LoopState, ledger:
             task.new_call = False
             task.site = site
             if ledger.detail:
-                request.note_call(site, state.sites.identity(task.called))
+                request.note_call(site, state.sites.identity(task.called, awaited))
         else:
             task.site = ~site if site > OWN else site
     except Exception as error:

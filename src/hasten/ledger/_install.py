@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from hasten.ledger._asgi import LedgerApp, LedgerLayer
+from hasten.ledger._asgi import LedgerApp, ledger_layer
 from hasten.ledger._ledger import Ledger, Listener
 
 App = TypeVar("App")
@@ -50,12 +50,12 @@ def _install_starlette(app: Any, ledger: Ledger) -> None:
     """Wrap the middleware stack when Starlette builds it, at the first call."""
     build = app.build_middleware_stack
 
-    def build_with_ledger() -> LedgerLayer:
-        return LedgerLayer(build(), ledger)
+    def build_with_ledger() -> Any:
+        return ledger_layer(build(), ledger)
 
     app.build_middleware_stack = build_with_ledger
     if app.middleware_stack is not None:
-        app.middleware_stack = LedgerLayer(app.middleware_stack, ledger)
+        app.middleware_stack = ledger_layer(app.middleware_stack, ledger)
     app.state.ledger = ledger
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 from hasten.ledger._account import Account
 from hasten.ledger._accountant import Accountant, endpoint_of
+from hasten.ledger._backlog import Backlog
 from hasten.ledger._collections import CollectionTimer
 from hasten.ledger._factory import Factory, probe
 from hasten.ledger._loop_state import LoopState
@@ -32,9 +33,10 @@ class AttachedLoop:
 
     Attributes:
       chaining: A factory that the app has set later; it was probed.
+      lasting: The app's lifespan runs on the loop, so its end will be told.
     """
 
-    __slots__ = ("chaining", "collections", "factory", "state", "watchdog")
+    __slots__ = ("chaining", "collections", "factory", "lasting", "state", "watchdog")
 
     def __init__(self, state: LoopState, factory: Factory, watchdog: Watchdog, collections: CollectionTimer) -> None:
         self.state = state
@@ -42,6 +44,7 @@ class AttachedLoop:
         self.watchdog = watchdog
         self.collections = collections
         self.chaining: object = None
+        self.lasting = False
 
 
 class Ledger:
@@ -53,11 +56,13 @@ class Ledger:
       detail: For `hasten doctor`: the watchdog looks at every recorded step, not only at long ones, and library calls
         are recorded with their arguments.
       hold_threshold: Seconds from which on a step or callback counts as holding the loop.
-      listeners: Called with each account, on the loop's thread; must be quick and must not raise.
+      listeners: Called with each account, on the loop's thread; must be quick and must not raise. Where every request
+        is recorded they may be called 50 ms late, with up to 16 accounts in a row.
       random_source: Chooses the samples.
 
     Attributes:
       on: Whether it records; False after a failure.
+      sample_every: As given.
       knows_roots: Whether the tasks of every attached loop's server have been recognised.
     """
 
@@ -87,7 +92,7 @@ class Ledger:
         self.service = service
         self.detail = detail
         self.listeners.extend(listeners)
-        self._sample_every = sample_every
+        self.sample_every = sample_every
         self._accountant = Accountant(service, self.sites)
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> AttachedLoop | None:
@@ -109,6 +114,7 @@ class Ledger:
         if not self._attached:
             self._threads.install()
         state = LoopState(self.sites, self.hold_threshold)
+        state.backlog = Backlog(loop, lambda request: self._settle(request, state))
         factory = Factory(self, state, loop.get_task_factory())
         watchdog = Watchdog(
             loop,
@@ -127,14 +133,22 @@ class Ledger:
         return attached
 
     def met_roots(self) -> None:
-        """Note that a loop's factory has recognised its server's tasks."""
-        self.knows_roots = all(attached.factory.knows_roots for attached in self._attached.values())
+        """Note that a loop's factory has recognised its server's tasks.
+
+        Where its end will be told, accounts may wait for each other from now on.
+        """
+        loops = list(self._attached.values())  # another thread may attach its loop
+        self.knows_roots = all(attached.factory.knows_roots for attached in loops)
+        for attached in loops:
+            if attached.factory.knows_roots and attached.lasting:
+                attached.state.backlog.patient = self.sample_every == 1
 
     def detach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Put everything on `loop` back as it was; does nothing when not attached."""
         attached = self._attached.pop(loop, None)
         if attached is None:
             return
+        attached.state.backlog.close()
         attached.watchdog.stop()
         attached.collections.remove()
         attached.state.close()
@@ -152,31 +166,39 @@ class Ledger:
 
         Uniform up to 2n - 1, mean n: a fixed step would lock on to periodic traffic.
         """
-        return self._random.randrange(1, 2 * self._sample_every) if self._sample_every > 1 else 1
+        return 1 + int(self._random.random() * (2 * self.sample_every - 1))
 
     def shortest_gap(self) -> float:
         """Return the seconds that must lie between two recorded requests of a loop."""
-        return _SHORTEST_GAP if self._sample_every > 1 else 0.0
+        return _SHORTEST_GAP if self.sample_every > 1 else 0.0
 
     def loop(self, loop: asyncio.AbstractEventLoop) -> AttachedLoop | None:
         """Return what is in place on `loop`."""
         return self._attached.get(loop)
 
     def close(self, request: RequestRecord, state: LoopState) -> None:
-        """Make the account of a request whose step has just ended; tell the listeners."""
-        if request.closed:
-            return
-        attribution = self._accountant.attribute(request, state)
-        account: Account | None = None
-        if self.listeners:
-            account = self._accountant.account(request, attribution)
-        self._statistics.add(
-            endpoint_of(request.scope or {}),
-            request.end - request.started + request.unread,
-            attribution.seconds,
-            lambda: account or self._accountant.account(request, attribution),
-        )
-        request.close()
+        """End the recording of a request whose step has just ended, and have its account made."""
+        if not request.closed:
+            request.close()
+            state.backlog.add(request)
+
+    def _settle(self, request: RequestRecord, state: LoopState) -> None:
+        """Make the account of an ended request and tell the listeners; drop what it was made of."""
+        if self.on:
+            try:
+                self._account(request, state)
+            except Exception as error:
+                self.fail(error)
+        request.drop()
+
+    def _account(self, request: RequestRecord, state: LoopState) -> None:
+        accountant, statistics = self._accountant, self._statistics
+        breakdown = accountant.attribute(request, state)
+        endpoint = endpoint_of(request.summary)
+        wall = request.end - request.started + request.unread
+        account = accountant.account(request, breakdown, endpoint) if self.listeners else None
+        if statistics.add(endpoint, wall, zip(breakdown.shape.keys, breakdown.seconds, strict=True)):
+            statistics.keep(endpoint, wall, account or accountant.account(request, breakdown, endpoint))
         if account is not None:
             for listener in self.listeners:
                 listener(account)
@@ -206,5 +228,5 @@ class Ledger:
         attached.factory.probed = False
         loop.create_task(probe()).add_done_callback(asyncio.Task.result)
         if not attached.factory.probed:
-            self._turn_off("the app has set a task factory of its own")
             self.detach(loop)
+            self._turn_off("the app has set a task factory of its own")

@@ -4,10 +4,13 @@ import os
 import threading
 from collections import deque
 from time import monotonic, thread_time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hasten.ledger._records import STRIDE, RequestRecord, Stall, TaskRecord
 from hasten.ledger._sites import OWN, SiteTable
+
+if TYPE_CHECKING:
+    from hasten.ledger._backlog import Backlog
 
 IDLE_GAP = 0.002
 """Seconds without a recorded step after which the loop counts as having been idle in between.
@@ -48,6 +51,7 @@ class LoopState:
     """State of one loop; its thread is the one that made it.
 
     Attributes:
+      backlog: Ended requests whose accounts are to be made; the ledger sets it.
       current: The task whose step runs; None outside recorded steps.
       step_started: When that step began; 0.0 outside.
       last_end: When the last step ended.
@@ -59,12 +63,13 @@ class LoopState:
     """
 
     __slots__ = (
-        "_mark_cpu", "_mark_delay", "_schedstat", "busy_since", "current", "hold_threshold", "holds", "last_end",
-        "mark", "pauses", "ran", "sites", "step_started", "thread",
+        "_mark_cpu", "_mark_delay", "_schedstat", "backlog", "busy_since", "current", "hold_threshold", "holds",
+        "last_end", "mark", "pauses", "ran", "sites", "step_started", "thread",
     )  # fmt: skip
 
     def __init__(self, sites: SiteTable, hold_threshold: float) -> None:
         self.sites = sites
+        self.backlog: Backlog
         self.hold_threshold = hold_threshold
         self.thread = threading.get_ident()
         self.current: TaskRecord | None = None

@@ -5,9 +5,14 @@ are six numbers each in one flat list, and a request drops its tasks when its ac
 """
 
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from hasten.ledger._sites import START
+
+if TYPE_CHECKING:
+    from types import CodeType
 
 STRIDE = 6
 """Numbers per step in `TaskRecord.steps`: waiting since, resumed, ended, loop busy since, site of the wait, waker.
@@ -48,7 +53,7 @@ class TaskRecord:
     """The steps of one task of a sampled request.
 
     Attributes:
-      coroutine: The user's coroutine that the task runs.
+      coroutine: The user's coroutine that the task runs, while its request is recorded; `code` is its code afterwards.
       driven: The coroutine that drives it, until it starts.
       number: Index in the request's tasks; 0 is the root.
       parent: Number of the task that made it; the root's is 0.
@@ -68,12 +73,13 @@ class TaskRecord:
     """
 
     __slots__ = (
-        "anchor", "base", "called", "coroutine", "created", "driven", "ended", "future", "new_call", "number", "parent",
-        "samples", "site", "stalls", "steps", "waiting_since", "waker",
+        "anchor", "base", "called", "code", "coroutine", "created", "driven", "ended", "future", "new_call", "number",
+        "parent", "samples", "site", "stalls", "steps", "waiting_since", "waker",
     )  # fmt: skip
 
     def __init__(self, coroutine: Any, number: int, parent: int, created: float) -> None:
         self.coroutine = coroutine
+        self.code: CodeType | None = None
         self.number = number
         self.parent = parent
         self.created = self.waiting_since = created
@@ -86,24 +92,59 @@ class TaskRecord:
         self.waker = NOBODY
         self.anchor = self.base = self.called = self.future = self.driven = None  # type: Any
 
+    def end(self) -> None:
+        """Let go of all that is the user's; close a coroutine whose task was cancelled before it began."""
+        if self.driven is not None and self.driven.cr_frame is None:
+            self.coroutine.close()
+        self.code = getattr(self.coroutine, "cr_code", None)
+        self.coroutine = self.anchor = self.base = self.called = self.future = self.driven = None
+
+
+class ScopeSummary(msgspec.Struct, frozen=True, gc=False):
+    """What an account is made of from the request's ASGI scope: text, the route, and the function it leads to."""
+
+    endpoint: Any = None
+    route: Any = None
+    method: str = ""
+    path: str = ""
+    query: bytes = b""
+    request_id: bytes = b""
+
+
+NO_SCOPE = ScopeSummary()
+
+
+def _summary(scope: Any) -> ScopeSummary:
+    request_id = b""
+    for name, value in scope.get("headers", ()):
+        if name == b"x-request-id":
+            request_id = value
+            break
+    get = scope.get
+    return ScopeSummary(
+        get("endpoint"), get("route"), get("method", ""), get("path", ""), get("query_string", b""), request_id
+    )
+
 
 class RequestRecord:
     """One sampled request while it runs.
 
     Attributes:
-      scope: The ASGI scope, once the app was called; holds the route when the router has matched.
+      scope: The ASGI scope, once the app was called and while the request is recorded; holds the route when the router
+        has matched.
+      summary: Of the scope, once the request is closed and until its account is made.
       started: When its task was made.
       completed: When the last byte was handed to the transport; 0.0 before.
       finisher: Number of the task that handed it over.
       unread: Seconds its bytes lay in the kernel before; `unread_site` names the holder's line.
-      closed: Its account is made; whatever of it still runs is no longer recorded.
+      closed: It is over; whatever of it still runs is no longer recorded.
       running: Number of the task whose step runs or ran last.
       threads: Functions run in threads: (task that handed over, site, handed over, started, ended).
       calls: Awaited library calls (site, identity), in detail mode only.
     """
 
     __slots__ = (
-        "calls", "closed", "completed", "finisher", "running", "scope", "started", "status", "tasks",
+        "calls", "closed", "completed", "finisher", "running", "scope", "started", "status", "summary", "tasks",
         "threads", "unread", "unread_site",
     )  # fmt: skip
 
@@ -115,6 +156,7 @@ class RequestRecord:
         self.unread_site = START
         self.closed = False
         self.scope: Any = None
+        self.summary = NO_SCOPE
         self.status = 0
         self.tasks: list[TaskRecord] = []
         self.threads: list[tuple[int, int, float, float, float]] = []
@@ -123,7 +165,7 @@ class RequestRecord:
 
     def complete(self, now: float) -> None:
         """Note that the last byte was handed over, by the task whose step runs."""
-        if not self.completed:
+        if not self.completed and not self.closed:
             self.completed = now
             self.finisher = self.running
 
@@ -157,12 +199,23 @@ class RequestRecord:
                 task.waker = number
 
     def close(self) -> None:
-        """End the recording and drop the tasks; a coroutine whose task was cancelled before it began is closed."""
+        """End the recording and let go of all that is the user's but the route: numbers and text are left."""
         self.closed = True
+        scope, self.scope = self.scope, None
         for task in self.tasks:
-            if task.driven is not None and task.driven.cr_frame is None:
-                task.coroutine.close()
-        self.tasks = []
+            task.end()
+        if scope is not None:
+            self.summary = _summary(scope)
+
+    def drop(self) -> None:
+        """Drop what the account was made of: a shell is left, under 512 bytes.
+
+        Contexts that outlive the request keep it, a connection's keep-alive timer's for 5 s, for example.
+        """
+        self.summary = NO_SCOPE
+        self.tasks.clear()
+        self.threads.clear()
+        self.calls.clear()
 
 
 REQUEST: ContextVar[RequestRecord | None] = ContextVar("hasten_request", default=None)

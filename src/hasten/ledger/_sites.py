@@ -9,6 +9,7 @@ import dis
 import gc
 import inspect
 import os
+import sys
 from pathlib import Path
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ _STDLIB = str(Path(os.__file__).parent) + os.sep
 _HASTEN = str(Path(__file__).parent.parent) + os.sep
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _FRAMEWORKS = frozenset({"uvicorn", "starlette", "fastapi", "granian", "hasten"})
+_OURS_AND_PYTHONS = frozenset({"hasten", "python", *sys.stdlib_module_names})
 # Innermost functions of a loop's thread when it runs nobody's code: uvloop's loop has no frame of its own.
 _IDLE = frozenset(
     {
@@ -38,6 +40,7 @@ _MOST_LEVELS = 128
 _MOST_SITES = 20_000  # code that is generated again and again must not fill the memory
 _IDENTITY_LEVELS = 4
 _MOST_IDENTITY = 256
+_CACHE = "cache "  # so the names of a cache's waits begin, and those of functions do not
 # Awaitables that hide what they wait for; gc.get_referents is the only way through (3.11 to 3.14).
 _OPAQUE = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable")
 
@@ -55,9 +58,10 @@ class SiteTable:
     Attributes:
       sites: All sites by index.
       own_of: What `own` has returned, by index.
+      cache_waits: Indexes of the sites at which a cache waits.
     """
 
-    __slots__ = ("_ends", "_index", "_keep", "_packages", "_parameters", "own_of", "sites")
+    __slots__ = ("_ends", "_index", "_keep", "_packages", "_parameters", "cache_waits", "own_of", "sites")
 
     def __init__(self) -> None:
         self.sites: list[Site] = [Site(leaf="start"), Site(leaf="sleep(0)"), Site()]
@@ -67,6 +71,7 @@ class SiteTable:
         self._ends: set[type] = {type(None)}
         self._parameters: dict[int, tuple[str, ...]] = {}
         self.own_of: dict[int, int] = {}
+        self.cache_waits: set[int] = set()
 
     def suspended(self, task: "TaskRecord", awaited: Any) -> int:
         """Return the index of the site at which `task` has just been suspended by yielding `awaited`."""
@@ -123,14 +128,31 @@ class SiteTable:
         if called is not task.called:
             task.called = called
             task.new_call = True
-        named = _named_wait(called) if below is not None and packages[id(below)] == "hasten" else None
+        named: Any = None
+        if below is not None and (packages[id(below)] == "hasten" or packages[id(last)] == "hasten"):
+            named = _named_wait(called, awaited)
         key = (id(user_code), position, id(below) if named is None else hash(named.wait_name), id(last))
         index = self._index.get(key)
         if index is None:
-            library = "" if below is None else self.name(below) if named is None else named.wait_name
+            library = self._library(below, called) if named is None else named.wait_name
             site = self._site(user_code, _line(frame) if frame else 0, library, last, awaited)
             index = self._add(key, site, (user_code, below, last))
         return index
+
+    def _library(self, below: CodeType | None, called: Any) -> str:
+        """Return the name of the library function below the user's code.
+
+        Of a call of ours, of the first below it that is neither ours nor Python's, if there is one: what is loaded into
+        a cache by `httpx.AsyncClient.get` is a wait for that.
+        """
+        if below is None:
+            return ""
+        if self.package(below) == "hasten":
+            for link in _links(called):
+                code, _ = _code_and_inner(link)
+                if code is not None and self.package(code) not in _OURS_AND_PYTHONS:
+                    return self.name(code)
+        return self.name(below)
 
     def _site(
         self,
@@ -201,9 +223,8 @@ class SiteTable:
         self.own_of[index] = own
         return own
 
-    def coroutine(self, coroutine: Any, otherwise: int) -> int:
-        """Return the site of a task's own coroutine function when it is the user's code, else `otherwise`."""
-        code, _ = _code_and_inner(coroutine)
+    def coroutine(self, code: CodeType | None, otherwise: int) -> int:
+        """Return the site of a task's own coroutine function when its code is the user's, else `otherwise`."""
         if code is None or self.package(code):
             return otherwise
         return self._code(code)
@@ -237,14 +258,19 @@ class SiteTable:
             index = self._add(key, site, (code,))
         return index
 
-    def identity(self, called: Any) -> str:
-        """Return the simple arguments of the awaited library call `called` as text; empty when it has none.
+    def identity(self, called: Any, awaited: Any = None) -> str:
+        """Return the simple arguments of the library call `called` as text; empty when it has none.
 
         A wait of our own that has a name says for itself what it asks for.
+
+        Args:
+          awaited: What the call is suspended on.
         """
-        named = _named_wait(called)
-        if named is not None:
-            return str(named.wait_identity)[:_MOST_IDENTITY]
+        frame = _frame(called)
+        if frame is not None and frame.f_code.co_filename.startswith(_HASTEN):
+            named = _named_wait(called, awaited)
+            if named is not None:
+                return str(named.wait_identity)[:_MOST_IDENTITY]
         if type(called) is not CoroutineType:
             return ""
         current = called
@@ -289,6 +315,8 @@ class SiteTable:
         self._keep.append(keep)
         self.sites.append(site)
         index = self._index[key] = len(self.sites) - 1
+        if site.library.startswith(_CACHE):
+            self.cache_waits.add(index)
         return index
 
 
@@ -311,23 +339,34 @@ def _code_and_inner(awaitable: Any) -> tuple[CodeType | None, Any]:
     return None, None
 
 
-def _named_wait(called: Any) -> Any:
-    """Return our object whose method is awaited, if it names its waits (`rpc Stock.Get → stock:50051`), else None.
+def _links(called: Any) -> list[Any]:
+    """Return what `called` awaits, outermost first, itself included."""
+    links: list[Any] = []
+    while called is not None and len(links) < _MOST_LEVELS:
+        links.append(called)
+        called = _code_and_inner(called)[1]
+    return links
 
-    Such an object has `wait_name` and `wait_identity`; the package that waits says what for, and the ledger need not
-    know of gRPC. None for all others.
+
+def _named_wait(called: Any, awaited: Any) -> Any:
+    """Return our object that names this wait (`rpc Stock.Get → stock:50051`), else None.
+
+    It has `wait_name` and `wait_identity`: the package that waits says what for, and the ledger need not know of gRPC
+    or caches. It is what is awaited, or the innermost object whose method is: 2 µs ten levels deep.
     """
-    current = called
-    for _ in range(_IDENTITY_LEVELS):
-        frame = _frame(current)
+    if _is_named(awaited):
+        return awaited
+    for link in reversed(_links(called)):
+        frame = _frame(link)
         if frame is not None and frame.f_code.co_filename.startswith(_HASTEN):
             owner = frame.f_locals.get("self")
-            if hasattr(type(owner), "wait_name"):
+            if _is_named(owner):
                 return owner
-        current = _code_and_inner(current)[1]
-        if current is None:
-            break
     return None
+
+
+def _is_named(thing: Any) -> bool:
+    return isinstance(getattr(thing, "wait_name", None), str)
 
 
 def _frame(awaitable: Any) -> FrameType | None:

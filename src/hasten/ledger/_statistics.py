@@ -2,7 +2,7 @@
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -81,14 +81,13 @@ class Statistics:
         self._endpoints: dict[str, _Endpoint] = {}
         self._numbers = itertools.count()
 
-    def add(self, name: str, wall: float, lines: Mapping[int, float], account: Callable[[], Account]) -> None:
-        """Count one request.
+    def add(self, name: str, wall: float, lines: Iterable[tuple[int, float]]) -> bool:
+        """Count one request; return whether it is one of the slowest, whose account `keep` is to have.
 
         Args:
           name: Its endpoint.
           wall: Its wall and unread time, seconds.
-          lines: Seconds by key (see `_attribution`).
-          account: Makes its account; called only for one of the slowest.
+          lines: Keys (see `_attribution`) and their seconds.
         """
         endpoint = self._endpoints.get(name)
         if endpoint is None:
@@ -98,7 +97,7 @@ class Statistics:
         endpoint.seconds += wall
         endpoint.times.record(wall)
         held = endpoint.lines
-        for key, seconds in lines.items():
+        for key, seconds in lines:
             line = held.get(key)
             if line is None:
                 line = held[key] = _Line()
@@ -107,10 +106,14 @@ class Statistics:
         if len(held) > _MOST_HELD:
             _shed(endpoint)
         slowest = endpoint.slowest
-        if len(slowest) < _EXEMPLARS:
-            heapq.heappush(slowest, (wall, next(self._numbers), account()))
-        elif wall > slowest[0][0]:
-            heapq.heapreplace(slowest, (wall, next(self._numbers), account()))
+        return len(slowest) < _EXEMPLARS or wall > slowest[0][0]
+
+    def keep(self, name: str, wall: float, account: Account) -> None:
+        """Keep the account of a request that `add` has just counted among the slowest of its endpoint."""
+        slowest = (self._endpoints.get(name) or self._endpoints[OTHER]).slowest
+        heapq.heappush(slowest, (wall, next(self._numbers), account))
+        if len(slowest) > _EXEMPLARS:
+            heapq.heappop(slowest)
 
     def snapshot(self) -> tuple[EndpointStatistics, ...]:
         """Return a frozen copy, the endpoints with the largest time first."""

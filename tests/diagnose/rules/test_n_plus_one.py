@@ -6,7 +6,7 @@ import pytest
 
 from hasten.diagnose.rules.n_plus_one import NPlusOne
 from hasten.ledger import Kind
-from tests.diagnose.accounts import Stretch, computed, traffic, waited
+from tests.diagnose.accounts import Stretch, cached, computed, traffic, waited
 from tests.diagnose.sources import Source
 
 TEXT = """
@@ -47,6 +47,14 @@ def test_many_calls_of_a_request_are_proof(source: Source) -> None:
     assert (found.line, found.function, found.hurt) == (call.line, "direct", 10)
     assert found.seconds == pytest.approx(0.040)
     assert found.proof == "10 of 10 requests made 8.0 calls on average and spent 40 ms a request on them"
+
+
+def test_waits_for_a_cache_count(source: Source) -> None:
+    """A cache that is asked for each item in turn is asked N times."""
+    call = source.site("http://price", library="cache GET redis localhost:6379")
+    (found,) = source.findings(traffic(10, *[cached(0.005, call)] * 8, computed(0.010, call)))
+    assert found.seconds == pytest.approx(0.040)
+    assert found.proof.startswith("10 of 10 requests made 8.0 calls")
 
 
 def test_calls_in_a_helper_are_the_loops(source: Source) -> None:

@@ -6,7 +6,7 @@ from hasten.diagnose._evidence import Evidence
 from hasten.diagnose._finding import Finding, Severity
 from hasten.diagnose.rules.repeated_call import LEAST_CALLS, WINDOW, RepeatedCall
 from hasten.ledger import Account
-from tests.diagnose.accounts import APP, computed, site, traffic, varied, waited
+from tests.diagnose.accounts import APP, cached, computed, site, traffic, varied, waited
 
 HANDLER = site("read", 10)
 RATES = site("rates", 22, library="httpx.AsyncClient.get", leaf="asyncio.Event.wait")
@@ -26,6 +26,12 @@ def test_the_same_question_again_and_again_is_found() -> None:
     assert found.share_mean == pytest.approx(0.75 * 0.99)
     assert found.severity is Severity.HIGH
     assert found.proof.startswith("99 of 100 calls of httpx.AsyncClient.get (99%) repeated one")
+
+
+def test_questions_to_a_cache_are_no_repetition() -> None:
+    """What is asked of a cache again and again is cached already."""
+    wait = cached(0.030, site("rates", 22, library="cache GET redis localhost:6379"), "rates")
+    assert findings(traffic(100, computed(0.010, HANDLER), wait)) == []
 
 
 def test_answers_are_kept_for_a_window_only() -> None:

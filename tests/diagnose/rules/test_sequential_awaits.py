@@ -6,7 +6,7 @@ import pytest
 
 from hasten.diagnose.rules.sequential_awaits import SequentialAwaits
 from hasten.ledger import Kind
-from tests.diagnose.accounts import Stretch, computed, traffic, waited
+from tests.diagnose.accounts import Stretch, cached, computed, traffic, waited
 from tests.diagnose.sources import Source
 
 DIRECT = """
@@ -54,6 +54,15 @@ def test_the_waits_but_the_longest_are_lost(tmp_path: Path) -> None:
     assert (found.line, found.function, found.hurt) == (lines[0], "page", 10)
     assert found.seconds == pytest.approx(0.015)
     assert found.share_mean == pytest.approx(0.015 / 0.040)
+
+
+def test_waits_for_a_cache_count(tmp_path: Path) -> None:
+    """Two looks into a cache in turn, independent of each other, could be one round trip."""
+    source = Source(SequentialAwaits(), tmp_path, DIRECT)
+    library = "cache GET redis localhost:6379"
+    waits = [cached(0.010, source.site(f"http://{name}", library=library)) for name in ("price", "stock")]
+    (found,) = source.findings(traffic(10, *waits, computed(0.005, source.site("return price"))))
+    assert found.seconds == pytest.approx(0.010)
 
 
 def test_waits_in_helpers_count(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ _LOOKS = {
     Kind.COMPUTING: ("█", "blue"),
     Kind.BLOCKING: ("▓", "red"),
     Kind.WAITING: ("░", "cyan"),
+    Kind.CACHE: ("▤", "bright_cyan"),
     Kind.HELD: ("▒", "magenta"),
     Kind.QUEUED: ("▪", "yellow"),
     Kind.THREAD_QUEUED: ("┅", "bright_yellow"),
@@ -152,7 +153,7 @@ def _packed(entries: list[Text], width: int) -> Text:
 def _top_line(line: LineSummary, said: str, base: Path, width: int) -> Text:
     """Return share, seconds, what and where; the place goes to a line of its own when both do not fit."""
     start = f"  {words.percent(line.share):>5} {format_duration(line.mean):>8}  "
-    if line.kind is Kind.WAITING and line.count >= 1.5:
+    if line.kind in (Kind.WAITING, Kind.CACHE) and line.count >= 1.5:
         said += f", {words.amount(line.count)} times"
     text = Text.assemble(start, (said, _LOOKS[line.kind][1]))
     where = words.site_place(line.kind, line.site, base)

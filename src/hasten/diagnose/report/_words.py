@@ -14,6 +14,7 @@ KIND_WORDS = {
     Kind.COMPUTING: "computing",
     Kind.BLOCKING: "blocking",
     Kind.WAITING: "waiting",
+    Kind.CACHE: "waiting for the cache",
     Kind.HELD: "loop held by others",
     Kind.QUEUED: "waiting for its turn",
     Kind.THREAD_QUEUED: "waiting for a thread",
@@ -46,8 +47,8 @@ def path_of(file: str, base: Path) -> str:
 def phrase(kind: Kind, site: Site, base: Path) -> str:
     """Return what one line of an account says: `waiting for httpx.AsyncClient.get`."""
     callee = site.library or site.leaf
-    if kind is Kind.WAITING:
-        return f"waiting for {callee}" if callee else "waiting"
+    if kind in (Kind.WAITING, Kind.CACHE) and callee:
+        return f"waiting for {callee}"
     if kind is Kind.HELD:
         return f"loop held by {place(site.file, site.line, base) or callee or 'code outside any request'}"
     if kind in (Kind.BLOCKING, Kind.COMPUTING) and callee:

@@ -9,7 +9,7 @@ from functools import partial
 from hasten.diagnose import _apis, _flow
 from hasten.diagnose._calls import executed, reached
 from hasten.diagnose._definitions import CallSite, Function, own_nodes
-from hasten.diagnose._evidence import Cost, EndpointEvidence, Evidence
+from hasten.diagnose._evidence import SUSPENDED, Cost, EndpointEvidence, Evidence
 from hasten.diagnose._finding import Finding
 from hasten.diagnose._proof import (
     at,
@@ -24,7 +24,7 @@ from hasten.diagnose._proof import (
 from hasten.diagnose._roles import is_cached, per_request, words
 from hasten.diagnose._rule import Candidate, Rule
 from hasten.diagnose._source import Module
-from hasten.ledger import Kind, Site
+from hasten.ledger import Site
 
 LEAST_CALLS = 3.0
 """Calls at the place in a mean request that makes any: fewer are no N."""
@@ -49,7 +49,6 @@ _ORDERED = frozenset(
         "put", "receive", "recv", "connect", "shutdown", "startup", "read", "readline"
     }
 )  # fmt: skip
-_WAITS = frozenset({Kind.WAITING, Kind.THREAD, Kind.THREAD_QUEUED})
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
@@ -237,7 +236,7 @@ def _is_ordered(site: CallSite) -> bool:
 def _cost(endpoint: EndpointEvidence, candidate: Candidate) -> Cost:
     """Return what the calls cost where requests made enough of them; nothing where they made few."""
     is_call = partial(_is_there, candidate=candidate)
-    cost = endpoint.cost(lambda line: line.kind in _WAITS and is_call(line.site))
+    cost = endpoint.cost(lambda line: line.kind in SUSPENDED and is_call(line.site))
     if not cost.hurt:
         return own_time(endpoint, candidate) if _apis.blocks(candidate.callee) else Cost()
     return cost if _calls_made(endpoint, candidate, cost) >= LEAST_CALLS else Cost()

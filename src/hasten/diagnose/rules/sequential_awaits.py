@@ -8,13 +8,12 @@ from functools import partial
 from hasten.diagnose import _flow
 from hasten.diagnose._calls import reached
 from hasten.diagnose._definitions import Function, own_nodes
-from hasten.diagnose._evidence import Column, Cost, EndpointEvidence, Evidence
+from hasten.diagnose._evidence import SUSPENDED, Column, Cost, EndpointEvidence, Evidence
 from hasten.diagnose._finding import Finding
 from hasten.diagnose._proof import at, finding, milliseconds, payer, went_through
 from hasten.diagnose._roles import per_request, words
 from hasten.diagnose._rule import Candidate, Rule
 from hasten.diagnose._source import Module
-from hasten.ledger import Kind
 
 LEAST_WAIT = 0.0005
 """Seconds a request must wait at each of two awaits: below, running them together saves nothing."""
@@ -206,7 +205,7 @@ def _waited(
     def is_there(column: Column) -> bool:
         site = column.line.site
         in_run = at(site, (candidate.file, candidate.function), lines) or (site.file, site.function) in places
-        return column.line.kind in {Kind.WAITING, Kind.THREAD, Kind.THREAD_QUEUED} and in_run
+        return column.line.kind in SUSPENDED and in_run
 
     spent: dict[int, float] = {}
     for column in endpoint.columns:

@@ -426,6 +426,20 @@ def test_set_is_the_first_thing_done(redis_url: str, loop_factory: LoopFactory) 
     run(loop_factory, scenario())
 
 
+def test_invalidating_is_the_first_thing_done(loop_factory: LoopFactory) -> None:
+    """A process whose first operation invalidates joins the backplane for it: True says that the others know."""
+
+    async def scenario() -> None:
+        store, backplanes = MemoryStore(), memory_backplanes(2)
+        first, second = (Cache(second=store, backplane=backplane) for backplane in backplanes)
+        assert await first.invalidate("key") is True
+        assert await second.invalidate_tags("tag") is True
+        await first.aclose()
+        await second.aclose()
+
+    run(loop_factory, scenario())
+
+
 def test_values_that_stay_in_their_process(loop_factory: LoopFactory) -> None:
     """A region without a codec keeps its values beside a second tier; invalidating and setting them reaches all."""
 

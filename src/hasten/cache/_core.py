@@ -66,6 +66,7 @@ class Core:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: dict[tuple[str, str], object] = {}
         self._telling: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # ---- invalidation
@@ -103,6 +104,8 @@ class Core:
         self.apply(invalidation)
         if self.backplane is None:
             return True
+        if self._starting is not None:
+            await asyncio.wait([self._starting])
         announced = await self.backplane.announce(invalidation)
         self.apply(invalidation)  # loads that began between may have read the old value
         return announced
@@ -197,7 +200,7 @@ class Core:
             raise ConfigurationError("cache", "is used in a second event loop", "make a Cache in each, or use one loop")
         self._loop = loop
         if self.backplane is not None:
-            self.spawn(self.backplane.start(self))
+            self._starting = self.spawn(self.backplane.start(self))
 
     def spawn(self, work: Coroutine[Any, Any, Result]) -> "asyncio.Task[Result]":
         """Run something that no caller's cancellation or deadline ends."""

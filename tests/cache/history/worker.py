@@ -27,6 +27,8 @@ TAG_OF = [key % TAGS if key < CHANGED else TAGS for key in range(KEYS)]
 POLICY = Policy(ttl=0.5, stale=0.5, stale_if_error=0.5, lease=1.0)
 LEASED: ContextVar[tuple[float, float] | None] = ContextVar("LEASED", default=None)
 """When the lease was asked for and given under which the current task, or what it spawned, loads."""
+LATE: ContextVar[bool] = ContextVar("LATE", default=False)
+"""Whether a question for a lease was given up by the cache's timeout."""
 
 
 class NotedStore(RedisStore):
@@ -44,7 +46,11 @@ class NotedStore(RedisStore):
 
     async def lease(self, key: str, seconds: float, tags: Sequence[str] = ()) -> Lease | None:
         began = time.monotonic()
-        lease = await super().lease(key, seconds, tags)
+        try:
+            lease = await super().lease(key, seconds, tags)
+        except asyncio.CancelledError:
+            LATE.set(True)
+            raise
         if lease is not None:
             LEASED.set((began, time.monotonic()))
         return lease
@@ -89,6 +95,7 @@ class Worker:
     async def _read(self) -> None:
         key = random.randrange(KEYS)
         LEASED.set(None)
+        LATE.set(False)
         began = time.monotonic()
         number = await self._region.load(key, lambda: self._load(key, began), [f"tag:{TAG_OF[key]}"])
         self._notebook.note(Read(began, key, number))
@@ -109,6 +116,8 @@ class Worker:
             return None, "open"
         if leased is not None:
             return leased, ""
+        if LATE.get():
+            return None, "late"
         return None, "pending" if core.is_pending(self._region.text_of(key), [f"tag:{TAG_OF[key]}"]) else "waited"
 
     async def _set(self) -> None:

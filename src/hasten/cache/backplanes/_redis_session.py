@@ -31,7 +31,7 @@ class Periods:
 
     trust: float = TRUST_SECONDS
     untrusted: float = UNTRUSTED_SECONDS
-    forget: int = 60
+    forget: int = 10
     settle: float = 5.0
 
     @property

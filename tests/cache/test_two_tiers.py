@@ -426,6 +426,41 @@ def test_set_is_the_first_thing_done(redis_url: str, loop_factory: LoopFactory) 
     run(loop_factory, scenario())
 
 
+def test_a_value_made_of_another(loop_factory: LoopFactory) -> None:
+    """A value that is made of a cached one, with its tags, is not made of the old one and taken for new.
+
+    The other process has the tag's new version from its lease before the announcement reaches it.
+    """
+
+    async def scenario() -> None:
+        store, backplanes = MemoryStore(), memory_backplanes(2, trust_seconds=60.0)
+        ours, _ = caches = [Cache(second=store, backplane=backplane) for backplane in backplanes]
+        inner = Source()
+        inners: list[Region[Any]] = [cache.region("inner", Policy(ttl=60.0), codec=codec_for(str)) for cache in caches]
+        outers: list[Region[Any]] = [cache.region("outer", Policy(ttl=60.0), codec=codec_for(str)) for cache in caches]
+
+        async def made_of_inner() -> str:
+            value: str = await inners[1].load("key", inner.load, ["tag"])
+            return value
+
+        for cache in caches:
+            await cache.invalidate("joins the backplane")
+        assert await inners[1].load("key", inner.load, ["tag"]) == "value"
+        assert inners[1].peek("key") is not None
+        inner.value = "new"
+        backplanes[1].hold()
+        told = asyncio.create_task(ours.invalidate_tags("tag"))
+        await passes()
+        await outers[1].load("key", made_of_inner, ["tag"])  # it may be either value: the others do not know yet
+        backplanes[1].restore()
+        assert await told is True
+        assert await outers[1].load("key", made_of_inner, ["tag"]) == "new"
+        for cache in caches:
+            await cache.aclose()
+
+    run(loop_factory, scenario())
+
+
 def test_invalidating_is_the_first_thing_done(loop_factory: LoopFactory) -> None:
     """A process whose first operation invalidates joins the backplane for it: True says that the others know."""
 

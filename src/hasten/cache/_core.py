@@ -56,6 +56,8 @@ class Core:
     ) -> None:
         self.memory = memory
         self.tags = tags
+        # What is loaded from now on carries the newer versions: it must not be made of values of the older ones.
+        tags.on_newer = lambda newer: self._drop((), newer)
         self.second = second
         self.backplane = backplane
         self.load_slots = load_slots

@@ -1,6 +1,5 @@
 """One load, step by step: the second tier, its lease, the loader, and what is kept of it where."""
 
-import asyncio
 import math
 import random
 import time

@@ -1,7 +1,7 @@
 """What the process knows of tags' versions."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 
 Versions = tuple[tuple[str, int], ...]
@@ -28,12 +28,15 @@ class TagTable:
 
     Args:
       most: How many tags are remembered.
+    Attributes:
+      on_newer: Called with tags that turn out to have been raised by somebody else.
     """
 
     def __init__(self, most: int = 100_000) -> None:
         self._most = most
         self._versions: OrderedDict[str, int] = OrderedDict()
         self._made = 0
+        self.on_newer: Callable[[Sequence[str]], None] = lambda _: None
 
     def learn(self, tag: str, version: int) -> None:
         """Note a version of the store's; of two the later one counts, whatever came first."""
@@ -60,8 +63,12 @@ class TagTable:
 
     def learn_all(self, tags: Sequence[str], versions: Sequence[int]) -> Versions:
         """Note versions that the store has given for tags; return them as pairs."""
+        known = self._versions
+        newer = [tag for tag, version in zip(tags, versions, strict=True) if known.get(tag, version) < version]
         for tag, version in zip(tags, versions, strict=True):
             self.learn(tag, version)
+        if newer:
+            self.on_newer(newer)
         return tuple(zip(tags, versions, strict=True))
 
     def _set(self, tag: str, version: int) -> None:

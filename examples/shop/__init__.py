@@ -1,6 +1,7 @@
 """The shop: one data set and one public API, built several times, each time in another style.
 
 `slow/` is what many teams really write, with every fault listed in `slow/faults.toml`. `fast/` is the same shop
-rebuilt: gRPC between services, batch calls, independent calls together, blocking work off the loop; same answers.
+rebuilt: gRPC between services, batch calls, independent calls together, blocking work off the loop, a cache that shows
+nobody what was before an order; same answers.
 `python -m examples.shop slow` starts an edition as real processes; `plan.toml` is the load for it.
 """

@@ -34,6 +34,14 @@ def _parser() -> argparse.ArgumentParser:
     for name in EDITIONS:
         edition = commands.add_parser(name, help=f"start the {name} edition and run it until interrupted")
         edition.add_argument("--port", type=int, default=8000, help="public port; 0 picks a free one (default 8000)")
+        edition.add_argument(
+            "--storefronts",
+            type=int,
+            metavar="N",
+            choices=range(1, 10),
+            default=1,
+            help="how many; the others get free ports",
+        )
         edition.add_argument("--database", type=Path, help="SQLite file (default: SHOP_DATABASE, else beside the code)")
     commands.add_parser("demo", help=f"diagnose the slow edition under load and write {REPORT.name}")
     return parser
@@ -45,7 +53,8 @@ def _serve(options: argparse.Namespace) -> int:
         ensure_with_notice(database)
     except OSError as error:
         raise ShopFailed(f"cannot make the data set {database}: {error.strerror}") from error
-    asyncio.run(run(EDITIONS[options.command], options.port, database))
+    edition = EDITIONS[options.command].with_storefronts(options.storefronts)
+    asyncio.run(run(edition, options.port, database))
     return 0
 
 

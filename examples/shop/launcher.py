@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -65,10 +65,32 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Edition:
-    """One way of building the shop; the first service is the public one."""
+    """One way of building the shop.
+
+    Attributes:
+      services: The storefronts, which are public, and then the others.
+      storefronts: How many there are.
+      cached: It has a cache, which is told by `SHOP_REDIS_URL` where Redis is.
+    """
 
     name: str
     services: tuple[Service, ...]
+    storefronts: int = 1
+    cached: bool = False
+
+    def with_storefronts(self, count: int) -> "Edition":
+        """Return the same edition with so many storefronts, each on a port of its own."""
+        first, *others = self.services
+        more = (replace(first, name=f"{first.name}{number}") for number in range(2, count + 1))
+        return replace(self, services=(first, *more, *others), storefronts=count)
+
+    def greeting(self, ports: Sequence[int], environment: Mapping[str, str]) -> str:
+        """Return the line that says that all of it answers, and where."""
+        tiers = "memory and Redis" if environment.get("SHOP_REDIS_URL") else "memory alone"
+        cache = f", cache in {tiers}," if self.cached else ""
+        public = zip(self.services[: self.storefronts], ports, strict=False)
+        addresses = (service.address(port) for service, port in public)
+        return f"shop: {self.name} edition{cache} listening on {' '.join(addresses)}"
 
 
 STAND_INS = (
@@ -97,6 +119,7 @@ EDITIONS = {
             Service("reviews", "examples.shop.fast.reviews:add_service", protocol="grpc"),
             *STAND_INS,
         ),
+        cached=True,
     ),
 }
 
@@ -122,7 +145,7 @@ class _Child:
 
 
 async def run(edition: Edition, port: int, database: Path) -> None:
-    """Run the edition with its public service on port until SIGINT or SIGTERM; port 0 picks a free one.
+    """Run the edition with its first storefront on port until SIGINT or SIGTERM; port 0 picks a free one.
 
     Raises:
       ShopFailed: the port is taken, a process ended early or did not answer within `START_TIMEOUT`.
@@ -137,9 +160,9 @@ async def run(edition: Edition, port: int, database: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="shop-") as messages:
         try:
             await _start(edition, ports, database, Path(messages), children)
-            await _until(stop, children, f"shop: {edition.name} edition")
+            await _until(stop, children, edition.greeting(ports, os.environ))
         finally:
-            await _end_all(children)
+            await _end_all(children, edition.storefronts)
 
 
 @contextmanager
@@ -189,7 +212,7 @@ async def _start(
         children.append(_Child(service, port, process, path))
 
 
-async def _until(stop: asyncio.Event, children: Sequence[_Child], title: str) -> None:
+async def _until(stop: asyncio.Event, children: Sequence[_Child], greeting: str) -> None:
     """Say when all children answer, then wait for stop.
 
     Raises:
@@ -202,7 +225,7 @@ async def _until(stop: asyncio.Event, children: Sequence[_Child], title: str) ->
         await asyncio.wait([stopped, answers, *ended], return_when=asyncio.FIRST_COMPLETED)
         if answers.done() and not stop.is_set():
             answers.result()
-            print(f"{title} listening on http://{HOST}:{children[0].port}", flush=True)
+            print(greeting, flush=True)
             await asyncio.wait([stopped, *ended], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             raise next(child for child in children if child.process.returncode is not None).died()
@@ -240,10 +263,10 @@ async def _answers(port: int, question: bytes) -> bool:
         writer.close()
 
 
-async def _end_all(children: Sequence[_Child]) -> None:
-    """End the public service, whose last requests still need the others, and then those."""
-    await asyncio.gather(*(_end(child) for child in children[:1]))
-    await asyncio.gather(*(_end(child) for child in children[1:]))
+async def _end_all(children: Sequence[_Child], storefronts: int) -> None:
+    """End the storefronts, whose last requests still need the others, and then those."""
+    await asyncio.gather(*(_end(child) for child in children[:storefronts]))
+    await asyncio.gather(*(_end(child) for child in children[storefronts:]))
 
 
 async def _end(child: _Child) -> None:

@@ -1,5 +1,6 @@
 """One running shop per edition for all tests of this folder."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from examples.shop.data import ensure
+from tests.cache.backplanes.servers import RedisServer
 from tests.shop.running import Shop, launch
 
 
@@ -19,22 +21,32 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session", params=["slow", "fast"])
-def edition(request: pytest.FixtureRequest) -> str:
-    """The editions that must answer alike."""
-    name: str = request.param
-    return name
-
-
-@pytest.fixture(scope="session")
-def shop(edition: str, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """The edition, running as real processes on a copy of the data set."""
+@pytest.fixture(scope="session", params=["slow", "fast", "fast with Redis"])
+def shop(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """An edition, running as real processes on a copy of the data set; all of them must answer alike."""
+    edition, _, with_redis = request.param.partition(" ")
+    redis = request.getfixturevalue("redis_url") if with_redis else ""
     database = tmp_path_factory.mktemp(edition) / "shop.sqlite"
     shutil.copy(data_set, database)
-    launched = launch(["-m", "examples.shop", edition, "--port", "0", "--database", str(database)])
+    launched = launch(["-m", "examples.shop", edition, "--port", "0", "--database", str(database)], redis)
     try:
         with httpx.Client(base_url=launched.url, timeout=20) as http:
             yield Shop(http, database)
     finally:
         code = launched.stop()
     assert code == 0
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """A redis-server that the test may kill and freeze."""
+    if shutil.which("redis-server") is None:
+        if os.environ.get("HASTEN_REQUIRE_SERVICES", "") not in {"", "0"}:
+            pytest.fail("no redis-server")
+        pytest.skip("no redis-server")
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

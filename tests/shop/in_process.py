@@ -15,12 +15,10 @@ import httpx
 from aiohttp import web
 
 from examples.shop.fast import catalog, pricing, reviews, stock
-from examples.shop.fast.backends import Timeouts, open_backends
-from examples.shop.fast.database import open_database
-from examples.shop.fast.partners import open_partners
+from examples.shop.fast.backends import Timeouts
 from examples.shop.fast.serving import AddService, serving
 from examples.shop.fast.settings import Settings
-from examples.shop.fast.storefront import Clients, app
+from examples.shop.fast.storefront import Clients, storefront
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any] | None"
 
@@ -61,12 +59,18 @@ class FastShop:
     """A running storefront; `stop` ends one of the services behind it."""
 
     http: httpx.AsyncClient
+    clients: Clients
     calls: Calls
     running: Mapping[str, AsyncExitStack]
 
     async def stop(self, name: str) -> None:
         """End a service."""
         await self.running[name].aclose()
+
+
+def settings_for(database: Path, redis: str | None = None) -> Settings:
+    """Return the settings of a process that needs no other service."""
+    return Settings.from_environment({"SHOP_DATABASE": str(database), "SHOP_REDIS_URL": redis or ""})
 
 
 @asynccontextmanager
@@ -77,25 +81,27 @@ async def fast_shop(
     services: Mapping[str, AddService] = SERVICES,
     payments: str = "",
     mail: str = "",
+    redis: str | None = None,
 ) -> AsyncIterator[FastShop]:
     """Run the edition; payments and mail are fakes that always agree, unless other addresses are given."""
     calls = Calls()
     async with AsyncExitStack() as stack:
+        partners = await stack.enter_async_context(agreeable_partners())
         targets, running = {}, {}
         for name, add_service in services.items():
             running[name] = await stack.enter_async_context(AsyncExitStack())
-            serves = serving(add_service, "127.0.0.1:0", database, [calls])
+            serves = serving(add_service, "127.0.0.1:0", settings_for(database, redis), [calls])
             targets[name] = f"dns:///127.0.0.1:{await running[name].enter_async_context(serves)}"
-        partners = await stack.enter_async_context(agreeable_partners())
-        settings = Settings(**targets, payments=payments or partners, mail=mail or partners, database=database)
-        app.state.clients = Clients(
-            await stack.enter_async_context(open_backends(settings, timeouts)),
-            await stack.enter_async_context(open_partners(settings)),
-            await stack.enter_async_context(open_database(database)),
+        settings = Settings(
+            **targets, payments=payments or partners, mail=mail or partners, database=database, redis=redis
         )
+        app = storefront(settings, timeouts)
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        if redis is not None:  # memory is used from the moment on that invalidations reach it
+            assert await app.state.clients.cache.invalidate_tags("anything")
         transport = httpx.ASGITransport(app)
         http = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://shop"))
-        yield FastShop(http, calls, running)
+        yield FastShop(http, app.state.clients, calls, running)
 
 
 @asynccontextmanager
@@ -108,8 +114,15 @@ async def agreeable_partners() -> AsyncIterator[str]:
     async def send(_: web.Request) -> web.Response:
         return web.json_response({"id": "mail-1"}, status=202)
 
+    async with partner({"/charges": charge, "/messages": send}) as address:
+        yield address
+
+
+@asynccontextmanager
+async def partner(routes: Mapping[str, Callable[[web.Request], Awaitable[web.Response]]]) -> AsyncIterator[str]:
+    """Serve POST at these paths, at the address given to the block."""
     served = web.Application()
-    served.add_routes([web.post("/charges", charge), web.post("/messages", send)])
+    served.add_routes([web.post(path, handler) for path, handler in routes.items()])
     runner = web.AppRunner(served)
     await runner.setup()
     try:

@@ -1,5 +1,6 @@
 """Starts an edition of the shop in a process of its own and stops it."""
 
+import os
 import selectors
 import signal
 import sqlite3
@@ -19,10 +20,19 @@ START_TIMEOUT = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A launcher that said where it listens."""
+    """A launcher that said where it listens.
+
+    Attributes:
+      urls: Of the storefronts.
+    """
 
     process: subprocess.Popen[str]
-    url: str
+    urls: list[str]
+
+    @property
+    def url(self) -> str:
+        """Of the first storefront."""
+        return self.urls[0]
 
     def stop(self) -> int:
         """Ask it to end and return its exit code."""
@@ -34,10 +44,15 @@ class Launched:
             self.process.communicate()
 
 
-def launch(command: list[str]) -> Launched:
-    """Start a launcher with a Python command line and wait for the line that tells its address."""
+def launch(command: list[str], redis: str = "") -> Launched:
+    """Start a launcher with a Python command line and wait for the line that tells its addresses."""
     process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "SHOP_REDIS_URL": redis},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
@@ -48,7 +63,7 @@ def launch(command: list[str]) -> Launched:
         process.terminate()
         _, messages = process.communicate(timeout=20)
         raise AssertionError(f"the shop did not start: {line}{messages}")
-    return Launched(process, line.split()[-1])
+    return Launched(process, line.partition("listening on ")[2].split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,22 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import pytest
 
+from examples.shop.fast import page_parts
 from examples.shop.fast.backends import Timeouts, open_backends
-from examples.shop.fast.database import Database
+from examples.shop.fast.serving import Resources
 from examples.shop.fast.settings import Settings
 from examples.shop.fast.stock import Stock
 from examples.shop.proto.stock_pb2 import GetLevelsReply, GetLevelsRequest
 from examples.shop.proto.stock_pb2_grpc import add_StockServicer_to_server
-from tests.shop.in_process import SERVICES, UNREACHABLE, barrier, fast_shop
+from tests.cache.backplanes.servers import RedisServer
+from tests.shop.in_process import SERVICES, UNREACHABLE, FastShop, barrier, fast_shop
 
 PRODUCT = 4_711
 ORDER = {"product_id": PRODUCT, "quantity": 1}
@@ -52,6 +55,76 @@ def test_calls_per_request(
     asyncio.run(ask())
 
 
+PAGE = f"/products/{PRODUCT}"
+COLD = Counter(GetProduct=1, GetReviews=1, GetPrices=1, GetLevels=1)
+MOVING = Counter(GetPrices=1, GetLevels=1)
+"""What orders change."""
+
+
+@pytest.fixture
+def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what orders change be kept for longer than the test takes."""
+    monkeypatch.setattr(page_parts, "CHANGING_TTL", 600.0)
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_warm_page(database: Path, redis: RedisServer) -> None:
+    """With Redis a page that was made before makes no call, and after an order those for what has changed."""
+
+    async def ask() -> None:
+        async with fast_shop(database, redis=redis.url) as shop:
+            assert await calls_of(shop, "GET", PAGE) == COLD
+            assert await calls_of(shop, "GET", PAGE) == Counter()
+            assert await calls_of(shop, "POST", "/orders", ORDER) == Counter(GetPrices=1, ChangeLevel=1)
+            assert await calls_of(shop, "GET", PAGE) == MOVING
+            assert await calls_of(shop, "GET", PAGE) == Counter()
+
+    asyncio.run(ask())
+
+
+def test_warm_page_without_redis(data_set: Path) -> None:
+    """In memory alone a page that was made before still asks for what orders change."""
+
+    async def ask() -> None:
+        async with fast_shop(data_set) as shop:
+            assert await calls_of(shop, "GET", PAGE) == COLD
+            assert await calls_of(shop, "GET", PAGE) == MOVING
+
+    asyncio.run(ask())
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_many_ask_for_a_cold_page(data_set: Path, redis: RedisServer) -> None:
+    """With Redis they cause the calls of one."""
+
+    async def ask() -> None:
+        async with fast_shop(data_set, redis=redis.url) as shop:
+            answers = await asyncio.gather(*(shop.http.get(PAGE) for _ in range(20)))
+            assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+            assert shop.calls.counts == COLD
+
+    asyncio.run(ask())
+
+
+def test_warm_search(data_set: Path) -> None:
+    """A search that was answered before makes no call, whatever else stands in its query."""
+
+    async def ask() -> None:
+        async with fast_shop(data_set) as shop:
+            assert await calls_of(shop, "GET", "/search?q=oak+lamp") == Counter(Search=1)
+            assert await calls_of(shop, "GET", "/search?utm_source=mail&q=oak%20lamp") == Counter()
+
+    asyncio.run(ask())
+
+
+async def calls_of(shop: FastShop, method: str, path: str, body: Any = None) -> Counter[str]:
+    """Ask, and return the calls that it took."""
+    before = shop.calls.counts.copy()
+    answer = await shop.http.request(method, path, json=body)
+    assert answer.is_success
+    return shop.calls.counts - before
+
+
 def test_independent_calls_run_together(data_set: Path) -> None:
     """Product and reviews are under way at the same time, and so are prices and levels."""
 
@@ -74,8 +147,8 @@ def test_connections_stay(data_set: Path) -> None:
             peers.append(context.peer())
             return await super().GetLevels(request, context)
 
-    async def add_watched(server: grpc.aio.Server, opened: Database) -> str:
-        add_StockServicer_to_server(Watched(opened), server)
+    async def add_watched(server: grpc.aio.Server, resources: Resources) -> str:
+        add_StockServicer_to_server(Watched(resources.database, resources.cache), server)
         return "shop.v1.Stock"
 
     async def ask() -> None:

@@ -18,7 +18,7 @@ from examples.shop.launcher import ROOT
 from examples.shop.proto.stock_pb2 import GetLevelsRequest
 from examples.shop.proto.stock_pb2_grpc import StockStub
 from hasten.rpc import Channel
-from tests.shop.in_process import Calls
+from tests.shop.in_process import Calls, settings_for
 
 
 def test_call_in_flight(data_set: Path) -> None:
@@ -33,7 +33,7 @@ def test_call_in_flight(data_set: Path) -> None:
             await go_on.wait()
 
         async def serve() -> None:
-            async with serving(stock.add_service, "127.0.0.1:0", data_set, [Calls(before=hold)]) as bound:
+            async with serving(stock.add_service, "127.0.0.1:0", settings_for(data_set), [Calls(before=hold)]) as bound:
                 port.set_result(bound)
                 await stop.wait()
 
@@ -56,7 +56,7 @@ def test_health(data_set: Path) -> None:
 
     async def run() -> None:
         async with (
-            serving(stock.add_service, "127.0.0.1:0", data_set) as port,
+            serving(stock.add_service, "127.0.0.1:0", settings_for(data_set)) as port,
             Channel(f"dns:///127.0.0.1:{port}") as channel,
         ):
             stub: Any = HealthStub(channel)  # its types leave the methods out

@@ -75,6 +75,29 @@ def test_first_service_is_public() -> None:
     assert {edition.services[0].name for edition in EDITIONS.values()} == {"storefront"}
 
 
+def test_several_storefronts() -> None:
+    """Each of several storefronts is named, and told to the public; the other services are there once."""
+    edition = EDITIONS["fast"].with_storefronts(3)
+    names = [service.name for service in edition.services]
+    assert names == [
+        "storefront",
+        "storefront2",
+        "storefront3",
+        "catalog",
+        "pricing",
+        "stock",
+        "reviews",
+        "payments",
+        "mail",
+    ]
+    ports = range(8_000, 8_000 + len(names))
+    public = "listening on http://127.0.0.1:8000 http://127.0.0.1:8001 http://127.0.0.1:8002"
+    assert edition.greeting(ports, {}) == f"shop: fast edition, cache in memory alone, {public}"
+    with_redis = {"SHOP_REDIS_URL": "redis://:secret@localhost/0"}
+    assert edition.greeting(ports, with_redis) == f"shop: fast edition, cache in memory and Redis, {public}"
+    assert EDITIONS["slow"].greeting([8_000], with_redis) == "shop: slow edition listening on http://127.0.0.1:8000"
+
+
 def test_grpc_service() -> None:
     """A gRPC service is told to the others as a target, and is ready when it takes connections."""
     service = next(service for service in EDITIONS["fast"].services if service.name == "stock")

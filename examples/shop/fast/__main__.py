@@ -8,8 +8,8 @@ import signal
 
 import uvloop
 
-from examples.shop.data import database_path
 from examples.shop.fast.serving import AddService, serving
+from examples.shop.fast.settings import Settings
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ async def serve(add_service: AddService, host: str, port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with serving(add_service, f"{host}:{port}", database_path(None, os.environ)) as bound:
+    async with serving(add_service, f"{host}:{port}", Settings.from_environment(os.environ)) as bound:
         print(f"shop: {add_service.__module__} listening on {host}:{bound}", flush=True)
         await stop.wait()
 

@@ -12,7 +12,7 @@ from examples.shop.proto.pricing_pb2 import GetPricesReply, GetPricesRequest
 from examples.shop.proto.pricing_pb2_grpc import PricingStub
 from examples.shop.proto.reviews_pb2 import GetReviewsReply, GetReviewsRequest
 from examples.shop.proto.reviews_pb2_grpc import ReviewsStub
-from examples.shop.proto.stock_pb2 import ChangeLevelRequest, GetLevelsRequest, Level
+from examples.shop.proto.stock_pb2 import ChangeLevelRequest, GetLevelsReply, GetLevelsRequest, Level
 from examples.shop.proto.stock_pb2_grpc import StockStub
 from hasten.rpc import Channel
 
@@ -61,10 +61,9 @@ class Backends:
         """Ask for the prices of several products, and for the exchange rates, in one call."""
         return await self._pricing.GetPrices(GetPricesRequest(product_ids=product_ids), timeout=self._timeouts.read)
 
-    async def levels(self, product_ids: Iterable[int]) -> dict[int, Level]:
+    async def levels(self, product_ids: Iterable[int]) -> GetLevelsReply:
         """Ask for the stock of several products in one call."""
-        reply = await self._stock.GetLevels(GetLevelsRequest(product_ids=product_ids), timeout=self._timeouts.read)
-        return {level.product_id: level for level in reply.levels}
+        return await self._stock.GetLevels(GetLevelsRequest(product_ids=product_ids), timeout=self._timeouts.read)
 
     async def change_level(self, product_id: int, change: int) -> Level:
         """Take pieces out (negative) or put them back; FAILED_PRECONDITION when not enough are there."""

@@ -6,6 +6,7 @@ from typing import Any
 import grpc.aio
 
 from examples.shop.fast.database import Database
+from examples.shop.fast.serving import Resources
 from examples.shop.proto.catalog_pb2 import (
     DESCRIPTOR,
     Dimensions,
@@ -80,7 +81,7 @@ def found_product(weight_grams: int, width_mm: int, height_mm: int, depth_mm: in
     return FoundProduct(dimensions=dimensions, **columns)
 
 
-async def add_service(server: grpc.aio.Server, database: Database) -> str:
+async def add_service(server: grpc.aio.Server, resources: Resources) -> str:
     """Add the catalog to a server and return the service's full name."""
-    add_CatalogServicer_to_server(Catalog(database), server)
+    add_CatalogServicer_to_server(Catalog(resources.database), server)
     return DESCRIPTOR.services_by_name["Catalog"].full_name

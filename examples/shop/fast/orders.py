@@ -11,10 +11,12 @@ from fastapi import HTTPException
 
 from examples.shop.fast.backends import Backends
 from examples.shop.fast.database import Database
+from examples.shop.fast.freshness import ORDERS, known_everywhere, product_tags
 from examples.shop.fast.models import NewOrder, Order
 from examples.shop.fast.partners import Partners
 from examples.shop.proto.pricing_pb2 import Price
 from examples.shop.proto.stock_pb2 import Level
+from hasten.cache import Cache
 
 NEW_ORDER = """
 INSERT INTO orders (product_id, quantity, total_cents, payment_reference, day, created)
@@ -24,8 +26,10 @@ VALUES (?, ?, ?, ?, ?, ?)
 logger = logging.getLogger("shop.storefront")
 
 
-async def place_order(backends: Backends, partners: Partners, database: Database, order: NewOrder) -> Order:
-    """Take the pieces and the money, write the order, confirm it by mail.
+async def place_order(
+    backends: Backends, partners: Partners, database: Database, cache: Cache, order: NewOrder
+) -> Order:
+    """Take the pieces and the money, write the order, confirm it by mail; then nobody is shown the shop without it.
 
     Raises:
       HTTPException: 404 for an unknown product, 402 for a declined payment, 503 when payments cannot be reached.
@@ -36,6 +40,7 @@ async def place_order(backends: Backends, partners: Partners, database: Database
     async with taken_from_stock(backends, order) as level:
         reference = await paid(partners, total_cents, price.currency, f"Your order from {level.warehouse}")
     order_id = await database.write(save_order, order, total_cents, reference)
+    await known_everywhere(cache, ORDERS, *product_tags([order.product_id]))
     await confirm(partners, order_id, order.email)
     return Order(
         order_id=order_id,

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import grpc.aio
 
 from examples.shop.fast.database import Database
+from examples.shop.fast.serving import Resources
 from examples.shop.proto.pricing_pb2 import DESCRIPTOR, ExchangeRate, GetPricesReply, GetPricesRequest, Price
 from examples.shop.proto.pricing_pb2_grpc import PricingServicer, add_PricingServicer_to_server
 
@@ -70,8 +71,9 @@ def load_campaigns(connection: sqlite3.Connection) -> dict[int, int]:
     return dict(connection.execute("SELECT category_id, percent FROM campaigns").fetchall())
 
 
-async def add_service(server: grpc.aio.Server, database: Database) -> str:
+async def add_service(server: grpc.aio.Server, resources: Resources) -> str:
     """Read the price list, add pricing to a server and return the service's full name."""
+    database = resources.database
     price_list, rates = await database.read(load_price_list), await database.read(load_rates)
     add_PricingServicer_to_server(Pricing(database, price_list, rates), server)
     return DESCRIPTOR.services_by_name["Pricing"].full_name

@@ -8,32 +8,31 @@ GetProduct ─┬─ GetPrices ─┼─ page
 import asyncio
 from collections.abc import Iterable
 
-from examples.shop.fast.backends import Backends
 from examples.shop.fast.models import ProductPage, PublicPrice, PublicStock, RelatedProduct, Review, Reviews
+from examples.shop.fast.page_parts import Offers, PageParts
 from examples.shop.proto.catalog_pb2 import Product
-from examples.shop.proto.pricing_pb2 import ExchangeRate, GetPricesReply
+from examples.shop.proto.pricing_pb2 import ExchangeRate
 from examples.shop.proto.reviews_pb2 import GetReviewsReply
-from examples.shop.proto.stock_pb2 import Level
 
 
-async def product_page(backends: Backends, product_id: int) -> ProductPage:
+async def product_page(parts: PageParts, product_id: int) -> ProductPage:
     """Return the page of a product.
 
     Raises:
       ExceptionGroup: of `grpc.aio.AioRpcError`, when a call failed; the calls still under way are then cancelled.
     """
     async with asyncio.TaskGroup() as calls:
-        reviews = calls.create_task(backends.reviews(product_id))
-        product = await backends.product(product_id)
-        shown = [product.id, *(related.id for related in product.related)]
-        prices = calls.create_task(backends.prices(shown))
-        levels = calls.create_task(backends.levels(shown))
-    return assembled(product, prices.result(), levels.result(), public_reviews(reviews.result()))
+        reviews = calls.create_task(parts.reviews(product_id))
+        product = await parts.product(product_id)
+        offers = await parts.offers((product.id, *(related.id for related in product.related)))
+    return assembled(product, offers, public_reviews(reviews.result()))
 
 
-def assembled(product: Product, priced: GetPricesReply, levels: dict[int, Level], reviews: Reviews) -> ProductPage:
+def assembled(product: Product, offers: Offers, reviews: Reviews) -> ProductPage:
     """Put the page together."""
-    prices = {price.product_id: price for price in priced.prices}
+    rates = offers.priced.rates
+    prices = {price.product_id: price for price in offers.priced.prices}
+    levels = {level.product_id: level for level in offers.stock.levels}
     price, level = prices[product.id], levels[product.id]
     return ProductPage(
         id=product.id,
@@ -46,7 +45,7 @@ def assembled(product: Product, priced: GetPricesReply, levels: dict[int, Level]
             list_cents=price.list_cents,
             amount_cents=price.amount_cents,
             currency=price.currency,
-            converted=converted(price.amount_cents, priced.rates),
+            converted=converted(price.amount_cents, rates),
         ),
         stock=PublicStock.model_validate(level, from_attributes=True),
         reviews=reviews,
@@ -56,7 +55,7 @@ def assembled(product: Product, priced: GetPricesReply, levels: dict[int, Level]
                 name=related.name,
                 amount_cents=prices[related.id].amount_cents,
                 currency=prices[related.id].currency,
-                converted=converted(prices[related.id].amount_cents, priced.rates),
+                converted=converted(prices[related.id].amount_cents, rates),
                 available=levels[related.id].available,
             )
             for related in product.related

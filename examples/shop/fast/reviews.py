@@ -6,6 +6,7 @@ import sqlite3
 import grpc.aio
 
 from examples.shop.fast.database import Database
+from examples.shop.fast.serving import Resources
 from examples.shop.proto.reviews_pb2 import DESCRIPTOR, GetReviewsReply, GetReviewsRequest, Review
 from examples.shop.proto.reviews_pb2_grpc import ReviewsServicer, add_ReviewsServicer_to_server
 
@@ -52,7 +53,7 @@ def load_category_average(connection: sqlite3.Connection, product_id: int) -> fl
     return average
 
 
-async def add_service(server: grpc.aio.Server, database: Database) -> str:
+async def add_service(server: grpc.aio.Server, resources: Resources) -> str:
     """Add reviews to a server and return the service's full name."""
-    add_ReviewsServicer_to_server(Reviews(database), server)
+    add_ReviewsServicer_to_server(Reviews(resources.database), server)
     return DESCRIPTOR.services_by_name["Reviews"].full_name

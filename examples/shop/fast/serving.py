@@ -1,8 +1,8 @@
 """Runs one of the gRPC services: ready when its port answers, and calls in flight finish when it stops."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 import grpc.aio
 from grpc_health.v1.health import aio as health
@@ -10,9 +10,21 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from examples.shop.fast.database import Database, open_database
+from examples.shop.fast.freshness import open_cache
+from examples.shop.fast.settings import Settings
+from hasten.cache import Cache
 from hasten.rpc import Server
 
-AddService = Callable[[grpc.aio.Server, Database], Awaitable[str]]
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a service's process has."""
+
+    database: Database
+    cache: Cache
+
+
+AddService = Callable[[grpc.aio.Server, Resources], Awaitable[str]]
 """Adds a service to a server that is not started; returns the service's full name."""
 
 GRACE = 10.0
@@ -21,16 +33,16 @@ GRACE = 10.0
 
 @asynccontextmanager
 async def serving(
-    add_service: AddService, address: str, database: Path, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    add_service: AddService, address: str, settings: Settings, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
 ) -> AsyncIterator[int]:
     """Serve on `address` while the block runs, and give the block the port; port 0 picks a free one.
 
     The service has loaded what it needs before the port is bound, so who can connect can call. Health checks tell
     balancers to look elsewhere as soon as it stops.
     """
-    async with open_database(database) as opened:
+    async with open_database(settings.database) as database, aclosing(open_cache(settings.redis)) as cache:
         server = Server(interceptors=interceptors)
-        service = await add_service(server, opened)
+        service = await add_service(server, Resources(database, cache))
         checks = health.HealthServicer()
         add_HealthServicer_to_server(checks, server)
         await checks.set(service, HealthCheckResponse.SERVING)

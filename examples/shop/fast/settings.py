@@ -1,4 +1,4 @@
-"""Where the storefront finds the other services and the database, from the environment."""
+"""Where the shop's processes find each other, the database and Redis, from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,11 @@ from examples.shop.data import database_path
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Addresses: gRPC targets of our own services, base URLs of the third parties, and the database file."""
+    """Addresses: gRPC targets of our own services, base URLs of the third parties, the database file, and Redis.
+
+    Attributes:
+      redis: The cache's second tier, as `redis://localhost:6379/0`; without one the cache is in memory alone.
+    """
 
     catalog: str
     pricing: str
@@ -18,6 +22,7 @@ class Settings:
     payments: str
     mail: str
     database: Path
+    redis: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -30,4 +35,5 @@ class Settings:
             payments=environment.get("SHOP_PAYMENTS_URL", "http://127.0.0.1:8005"),
             mail=environment.get("SHOP_MAIL_URL", "http://127.0.0.1:8006"),
             database=database_path(None, environment),
+            redis=environment.get("SHOP_REDIS_URL") or None,
         )

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 import grpc.aio
 
 from examples.shop.fast.database import Database
+from examples.shop.fast.freshness import product_tags
+from examples.shop.fast.serving import Resources
 from examples.shop.proto.stock_pb2 import DESCRIPTOR, ChangeLevelRequest, GetLevelsReply, GetLevelsRequest, Level
 from examples.shop.proto.stock_pb2_grpc import StockServicer, add_StockServicer_to_server
+from hasten.cache import Cache
 
 CHANGE = """
 UPDATE stock SET available = available + :change WHERE product_id = :product_id AND available + :change >= 0
@@ -18,10 +21,11 @@ LARGEST_CHANGE = 1_000
 
 
 class Stock(StockServicer):
-    """`shop.v1.Stock` over the database."""
+    """`shop.v1.Stock` over the database; who has kept what changes is told."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, cache: Cache) -> None:
         self._database = database
+        self._cache = cache
 
     async def GetLevels(  # noqa: N802
         self, request: GetLevelsRequest, context: grpc.aio.ServicerContext[GetLevelsRequest, GetLevelsReply]
@@ -34,12 +38,14 @@ class Stock(StockServicer):
     async def ChangeLevel(  # noqa: N802
         self, request: ChangeLevelRequest, context: grpc.aio.ServicerContext[ChangeLevelRequest, Level]
     ) -> Level:
-        """Take pieces out or put them back, and return the new level."""
+        """Take pieces out or put them back, tell who shows the old level, and return the new one."""
         if abs(request.change) > LARGEST_CHANGE:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"more than {LARGEST_CHANGE} pieces")
         changed = await self._database.write(change_level, request.product_id, request.change)
         if changed is None:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "not enough pieces in stock")
+        # A call that is cancelled before this is no order; the old level is then shown for a second more at most.
+        await self._cache.invalidate_tags(*product_tags([request.product_id]))
         return changed
 
 
@@ -56,7 +62,7 @@ def change_level(connection: sqlite3.Connection, product_id: int, change: int) -
     return None if row is None else Level(**row)
 
 
-async def add_service(server: grpc.aio.Server, database: Database) -> str:
+async def add_service(server: grpc.aio.Server, resources: Resources) -> str:
     """Add stock to a server and return the service's full name."""
-    add_StockServicer_to_server(Stock(database), server)
+    add_StockServicer_to_server(Stock(resources.database, resources.cache), server)
     return DESCRIPTOR.services_by_name["Stock"].full_name

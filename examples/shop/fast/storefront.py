@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
 
 from examples.shop.fast import orders, product_page, reports
 from examples.shop.fast.backends import Backends, Timeouts, open_backends
 from examples.shop.fast.database import Database, open_database
 from examples.shop.fast.failures import answer_failures, documented
+from examples.shop.fast.freshness import open_cache, rules
 from examples.shop.fast.models import (
     LARGEST_ID,
     DailyReport,
@@ -21,9 +22,12 @@ from examples.shop.fast.models import (
     ProductSummary,
     SearchResults,
 )
+from examples.shop.fast.page_parts import PageParts
 from examples.shop.fast.partners import Partners, open_partners
 from examples.shop.fast.response_time import ResponseTime
 from examples.shop.fast.settings import Settings
+from hasten.cache import Cache
+from hasten.http import ResponseCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +37,11 @@ class Clients:
     backends: Backends
     partners: Partners
     database: Database
+    cache: Cache
+    page_parts: PageParts
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Connect before the first request; the server finishes the last one before this closes what it needs."""
-    settings = Settings.from_environment(os.environ)
-    async with AsyncExitStack() as stack:
-        app.state.clients = Clients(
-            await stack.enter_async_context(open_backends(settings, Timeouts())),
-            await stack.enter_async_context(open_partners(settings)),
-            await stack.enter_async_context(open_database(settings.database)),
-        )
-        yield
-
-
-app = FastAPI(title="storefront", lifespan=lifespan)
-app.add_middleware(ResponseTime)
-answer_failures(app)
+router = APIRouter()
 
 
 async def opened(request: Request) -> Clients:
@@ -62,19 +53,19 @@ async def opened(request: Request) -> Clients:
 Opened = Annotated[Clients, Depends(opened)]
 
 
-@app.get("/health")
+@router.get("/health")
 async def health() -> dict[str, str]:
     """Say that the service runs."""
     return {"status": "ok"}
 
 
-@app.get("/products/{product_id}", responses=documented(404, 503, 504))
+@router.get("/products/{product_id}", responses=documented(404, 503, 504))
 async def product(product_id: Annotated[int, Path(ge=-LARGEST_ID, le=LARGEST_ID)], clients: Opened) -> ProductPage:
     """Return everything that a product's page shows."""
-    return await product_page.product_page(clients.backends, product_id)
+    return await product_page.product_page(clients.page_parts, product_id)
 
 
-@app.get("/search", responses=documented(503, 504))
+@router.get("/search", responses=documented(503, 504))
 async def search(q: Annotated[str, Query(min_length=2, max_length=80)], clients: Opened) -> SearchResults:
     """Return the products that match, at most 100."""
     found = await clients.backends.search(q)
@@ -82,13 +73,39 @@ async def search(q: Annotated[str, Query(min_length=2, max_length=80)], clients:
     return SearchResults(query=q, products=products)
 
 
-@app.get("/reports/daily")
+@router.get("/reports/daily")
 async def daily_report(clients: Opened) -> DailyReport:
     """Return the totals of the last 35 days that had orders."""
     return await clients.database.read(reports.load_daily_report)
 
 
-@app.post("/orders", status_code=201, responses=documented(402, 404, 409, 503, 504))
+@router.post("/orders", status_code=201, responses=documented(402, 404, 409, 503, 504))
 async def place_order(order: NewOrder, clients: Opened) -> Order:
     """Take the pieces and the money, write the order, confirm it by mail."""
-    return await orders.place_order(clients.backends, clients.partners, clients.database, order)
+    return await orders.place_order(clients.backends, clients.partners, clients.database, clients.cache, order)
+
+
+def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI:  # noqa: B008 - frozen
+    """Return the app; it connects when it starts."""
+    cache = open_cache(settings.redis)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        """Connect before the first request; the server finishes the last one before this closes what it needs."""
+        async with AsyncExitStack() as stack:
+            backends = await stack.enter_async_context(open_backends(settings, timeouts))
+            partners = await stack.enter_async_context(open_partners(settings))
+            database = await stack.enter_async_context(open_database(settings.database))
+            await stack.enter_async_context(aclosing(cache))
+            app.state.clients = Clients(backends, partners, database, cache, PageParts(backends, cache))
+            yield
+
+    app = FastAPI(title="storefront", lifespan=lifespan)
+    app.include_router(router)
+    answer_failures(app)
+    app.add_middleware(ResponseCache, cache=cache, rules=rules(cache))
+    app.add_middleware(ResponseTime)  # outside of the cache: each answer has a time of its own
+    return app
+
+
+app = storefront(Settings.from_environment(os.environ))

@@ -1,0 +1,64 @@
+"""What the shop keeps, for how long, and that nobody is shown a price, stock or report from before an order.
+
+| what                                   | is kept in                     | until                                |
+|----------------------------------------|--------------------------------|--------------------------------------|
+| products, reviews, results of searches | memory, and Redis if there is  | it is a minute old and renewed       |
+| the daily report                       | both with Redis, else nowhere  | any order, 1 s at the most           |
+| stock and prices of pages              | memory if there is a Redis     | an order of a product, 1 s at most   |
+| what an order asks for                 | nowhere                        |                                      |
+
+An order is taken by one process and shown by others. Redis carries what it makes invalid to all of them; without Redis
+they cannot tell each other, and what orders change is not kept at all.
+
+Who commits a change tells the others, and an order is answered when all know of it. While Redis is ill that is when
+what they may have kept is too old to be shown: see `known_everywhere`. So what orders change is kept for a second and
+not for longer. That is enough: for a product that everybody looks at, a storefront asks once in a second.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+
+from hasten.cache import Cache
+from hasten.http import Rule
+
+CHANGING_TTL = 1.0
+"""Seconds for which what orders change is kept."""
+
+GONE = CHANGING_TTL + 2.0
+"""Seconds after a change in which all that was read before is gone: it came within `Timeouts.read`, and was kept."""
+
+ORDERS = "orders"
+"""The tag of what is made from all orders."""
+
+
+def open_cache(redis: str | None) -> Cache:
+    """Return the cache of a process; the processes of a shop have the same Redis, those of another shop have another.
+
+    Args:
+      redis: URL of the second tier; None keeps everything in memory.
+    """
+    return Cache("memory://?max_entries=20000&max_bytes=67108864", redis, namespace="shop")
+
+
+def rules(cache: Cache) -> Iterable[Rule]:
+    """Return which public responses are kept."""
+    yield Rule("/search", ttl=60.0, stale=600.0, query=("q",))
+    if cache.has_second:
+        yield Rule("/reports/daily", ttl=CHANGING_TTL, tags=(ORDERS,), query=())
+
+
+def product_tags(product_ids: Iterable[int]) -> list[str]:
+    """Return the tags of what shows these products' prices or stock."""
+    return [f"product:{product_id}" for product_id in product_ids]
+
+
+async def known_everywhere(cache: Cache, *tags: str) -> None:
+    """Return when no process shows anything with one of these tags that was read before this call.
+
+    It takes less than a millisecond; `GONE` while Redis, or this process alone, cannot tell the others.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GONE):
+            while not await cache.invalidate_tags(*tags):  # noqa: ASYNC110 - no event tells it
+                await asyncio.sleep(0.05)

@@ -1,7 +1,6 @@
 """Caches that share a second tier and a backplane: one load for all, nothing stale anywhere."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -58,7 +57,7 @@ class Processes:
 
     def __init__(self, **options: Any) -> None:
         self.store = Shaky()
-        self.planes: list[MemoryBackplane] = memory_backplanes(2, trust_seconds=60.0, untrusted_seconds=0.05)
+        self.planes: list[MemoryBackplane] = memory_backplanes(2, trust_seconds=60.0)
         self.caches = [Cache("memory://", self.store, backplane=plane, **options) for plane in self.planes]
         self.ours, self.theirs = (self._region(cache) for cache in self.caches)
 
@@ -318,7 +317,7 @@ def test_an_invalidation_whose_caller_is_cancelled(loop_factory: LoopFactory) ->
 
 
 def test_a_member_that_is_cut_off(loop_factory: LoopFactory) -> None:
-    """It forgets what it has, keeps values shortly, and forgets them too when it is back."""
+    """It forgets what it has, and keeps nothing until it is back: nobody would wait for it."""
 
     async def scenario(processes: Processes, source: Source) -> None:
         await processes.theirs.load(7, source.load)
@@ -327,13 +326,65 @@ def test_a_member_that_is_cut_off(loop_factory: LoopFactory) -> None:
         assert not processes.caches[1].statistics().trusted
         assert processes.theirs.peek(7) is None
         await processes.theirs.load(7, source.load)
-        assert processes.theirs.entries[7].error_until <= time.monotonic() + 1.0
+        assert processes.theirs.entries == {}
         processes.planes[1].restore()
         while not processes.caches[1].statistics().trusted:
             await asyncio.sleep(0)
-        assert processes.theirs.peek(7) is None
+        await processes.theirs.load(7, source.load)
+        assert processes.theirs.peek(7) is not None
 
     with_two(loop_factory, scenario)
+
+
+def test_a_load_that_began_before_us(loop_factory: LoopFactory) -> None:
+    """Without trust it may have read what is invalid by now: those who ask meanwhile share the next load, not this."""
+
+    async def scenario(processes: Processes, source: Source) -> None:
+        processes.store.error = StoreError("memory", "no")
+        processes.planes[1].cut_off()
+        values, gate = ["old", "new"], asyncio.Event()
+
+        async def load() -> str:
+            value = values.pop(0)
+            await gate.wait()
+            await asyncio.sleep(0)
+            return value
+
+        first = asyncio.create_task(processes.theirs.load(7, load))
+        await passes()
+        later = [asyncio.create_task(processes.theirs.load(7, load)) for _ in range(10)]
+        await passes()
+        gate.set()
+        assert await first == "old"
+        assert await asyncio.gather(*later) == ["new"] * 10
+
+    with_two(loop_factory, scenario)
+
+
+def test_a_process_that_stands_still(loop_factory: LoopFactory) -> None:
+    """When its trust is over it serves nothing that it has; when it hears again it does, but for what is invalid."""
+
+    async def scenario() -> None:
+        store, planes = MemoryStore(), memory_backplanes(2, trust_seconds=0.2)
+        caches = [Cache(second=store, backplane=plane) for plane in planes]
+        ours, theirs = (cache.region("things", Policy(ttl=60.0), codec=codec_for(Any)) for cache in caches)
+        for cache in caches:
+            cache._core.start()
+        while not all(cache.statistics().trusted for cache in caches):
+            await asyncio.sleep(0)
+        source = Source()
+        for key in (7, 8):
+            await theirs.load(key, source.load)
+        planes[1].hold()
+        assert await ours.invalidate(7)
+        assert theirs.peek(7) is theirs.peek(8) is None
+        planes[1].restore()
+        assert theirs.peek(7) is None
+        assert theirs.peek(8) is not None
+        for cache in caches:
+            await cache.aclose()
+
+    run(loop_factory, scenario())
 
 
 def test_what_the_second_tier_holds_means_nothing(loop_factory: LoopFactory) -> None:

@@ -1,20 +1,40 @@
 """The backplane's contract: how processes tell each other what their memory must not serve any more.
 
-An invalidation is complete when each process that could serve the old value from its memory has dropped it. So members
-acknowledge, and one that cannot be reached is waited out: its own clock ends its trust in its memory, at the latest
-TRUST_SECONDS after it last heard from the others.
+The promise: once `announce` has returned True, no read that begins from then on, in any process, is answered by what
+was loaded before. The change itself, in the source and in the second tier, can be read before it is announced.
 
-- A member trusts its memory until TRUST_SECONDS after the moment at which it *sent* the last ping that came back behind
-  everything that was announced before.
-- Without trust what a member keeps in memory lives UNTRUSTED_SECONDS at most.
-- Who announces waits for the acknowledgements of all members, and for max(TRUST_SECONDS, UNTRUSTED_SECONDS) at most.
+A process that stands still cannot be told anything, so none may believe its memory for longer than the others wait:
+
+1. A process answers from its memory, or by a load that began before the read, only while it *trusts*: until the latest
+   moment that `trust` has named. What it keeps beyond that may be served again when trust comes back.
+2. Trust comes from *beats*. A beat is sent to where announcements are taken, and comes back behind all that were taken
+   before it. When it is back and these have been applied, it gives trust until TRUST_SECONDS after it was *sent*.
+3. Where an announcement may have been missed the memory is emptied, and loads under way are detached (`distrust`): at
+   each loss, and when a process joins, after it has begun to hear and before its first beat.
+4. `announce` returns True when each process that may have trust from a beat taken before the announcement has applied
+   it, or when TRUST_SECONDS have passed since the announcement was taken.
+
+Proof. Let a process answer from its memory after `announce` has returned. By 1 and 2 it has sent a beat less than
+TRUST_SECONDS ago that gives it trust. If this beat was taken after the announcement, then before it trusted it had
+applied the announcement (2), or it has joined since and forgotten what it had (3). If it was taken before, `announce`
+has waited for this process (4): it has applied the announcement, or TRUST_SECONDS have passed since that was taken, so
+since the beat was sent, and it has no trust from it. So it has applied the announcement or forgotten everything, and
+what it answers by was loaded later.
+
+It follows that who is killed, frozen or cut off is waited for until its trust is over, and not again: its last beat was
+taken too long ago. Who leaves forgets before it says so, and is not waited for at all.
+
+All moments are the process's own `time.monotonic()`; only durations are compared between processes, and adapters wait
+for 5 % more, because no two clocks run alike.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
 TRUST_SECONDS = 1.0
+
 UNTRUSTED_SECONDS = 1.0
+"""Without a backplane there is no trust, and no promise; memory keeps a value until so long after its load *began*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +51,37 @@ class Invalidation:
 
 
 class Listener(Protocol):
-    """What a backplane tells the cache; called in the loop, must not wait."""
+    """What a backplane tells the cache; called in the loop in which it was started, must not wait.
+
+    A listener begins without trust. One that raises has missed something: it is told to `distrust`, and joins again.
+    """
 
     def apply(self, invalidation: Invalidation) -> None:
-        """Drop what is invalid; when this returns the backplane acknowledges."""
+        """Drop what is invalid, and detach the loads of it; when this returns the backplane acknowledges.
+
+        Args:
+          invalidation: Of one announcement or of several, which then are in the order in which they were announced; a
+            tag may be in it with several versions, of which the highest counts.
+        """
 
     def trust(self, until: float) -> None:
-        """Believe the memory until then, by `time.monotonic()`."""
+        """Believe the memory until then, by `time.monotonic()`; it may have passed already.
+
+        After a moment at which trust was over, what was kept may be served again, unless `distrust` came between.
+        """
 
     def distrust(self) -> None:
-        """The backplane is lost, or what was announced may have been missed: empty the memory."""
+        """Empty the memory, detach the loads under way, and keep nothing until trust is given: some may be invalid.
+
+        What is loaded from now on may be kept once trust is given.
+        """
 
 
 class Backplane(Protocol):
     """Carries invalidations to every process that has the same cache.
+
+    It belongs to the event loop in which it was started: all of its methods are called there, `announce` by any number
+    of tasks at once. A process forked from a member is none, whatever it has inherited: it needs a cache of its own.
 
     Attributes:
       name: For messages and metrics.
@@ -55,16 +92,23 @@ class Backplane(Protocol):
     async def start(self, listener: Listener) -> None:
         """Join the members and stay one, through reconnects, until `aclose`; return without waiting for the first.
 
-        The listener hears `distrust` at each loss, and `trust` again and again while the backplane stands.
+        The listener hears `distrust` at each loss and each time we join, and `trust` again and again in between.
+        Called once, and again after `aclose`.
         """
 
     async def announce(self, invalidation: Invalidation) -> bool:
         """Tell every member, ourselves too, and wait until none of them can serve what is invalid.
 
+        Our own listener has applied it before anything is sent.
+
         Returns:
-          False if it could not be told to the others now; who calls tells it again later.
+          True by the promise above. False if it cannot be said whether the others have been told: the caller tells it
+          again later, which harms nobody who has heard it before.
         Cancellation: what was sent is sent; the others apply it.
         """
 
     async def aclose(self) -> None:
-        """Leave the members, so that nobody waits for us."""
+        """Leave the members: our listener distrusts, and nobody waits for us any more.
+
+        What is announced just now returns False. Cancellation: others may wait for us once, until our trust is over.
+        """

@@ -13,6 +13,7 @@ import itertools
 import logging
 import math
 import random
+import time
 from collections.abc import Collection, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,8 +41,8 @@ class Core:
     """The state of one cache, and the listener of its backplane.
 
     Attributes:
-      keeps: The memory is used: the backplane has said whether it stands. Before that nobody would wait for us.
-      trusted: Entries may live for longer than a second: nothing that concerns them can be missed.
+      keeps: The memory takes values: what makes them invalid will be heard.
+      lives_shortly: Nobody tells us what other processes make invalid, so the memory keeps values for a second only.
       load_slots: Bounds the loaders that run at once; None without a bound.
     """
 
@@ -62,8 +63,9 @@ class Core:
         self.backplane = backplane
         self.load_slots = load_slots
         self.hooks = hooks
-        self.trusted = second is None
         self.keeps = backplane is None
+        self.lives_shortly = second is not None and backplane is None
+        memory.trusted_until = math.inf if backplane is None else -math.inf
         self.regions: dict[str, Region[Any]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._pending: dict[tuple[str, str], object] = {}
@@ -171,16 +173,17 @@ class Core:
 
     def trust(self, until: float) -> None:
         self.keeps = True
-        if not self.trusted:
-            self._forget()  # what was kept without trust may have missed something
-            self.trusted = True
         self.memory.trusted_until = until
 
     def distrust(self) -> None:
-        self.keeps = True
-        self.trusted = self.second is None
-        self.memory.trusted_until = math.inf
+        self.keeps = False
+        self.memory.trusted_until = -math.inf
         self._forget()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether what is here may be served: nothing that makes it invalid was missed."""
+        return not self.lives_shortly and time.monotonic() < self.memory.trusted_until
 
     def _forget(self) -> None:
         self.memory.clear()

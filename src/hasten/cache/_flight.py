@@ -7,6 +7,7 @@ says so, and a follower leads from then on.
 
 import asyncio
 import copy
+import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Flight(Generic[V]):
     """One load of one key.
 
     Attributes:
+      began: By `time.monotonic()`.
       region: Name of the region, for the ledger.
       text: The key in the second tier; empty without one.
       versions: Of its tags, from before the loader was called; empty as long as it was not.
@@ -40,9 +42,10 @@ class Flight(Generic[V]):
       overtaken_by: Tags that were invalidated meanwhile: the value may turn out to have one.
     """
 
-    __slots__ = ("_future", "detached", "overtaken_by", "region", "text", "versions")
+    __slots__ = ("_future", "began", "detached", "overtaken_by", "region", "text", "versions")
 
     def __init__(self, text: str = "", region: str = "") -> None:
+        self.began = time.monotonic()
         self.region = region
         self.text = text
         self.versions: Versions = ()

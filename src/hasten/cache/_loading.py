@@ -361,7 +361,7 @@ class Loading(Generic[V]):
             region.counts.detached += 1
             return
         is_cut = False
-        if lives_shortly or not core.trusted:
+        if lives_shortly or core.lives_shortly:
             limit = began + UNTRUSTED_SECONDS
             is_cut = entry.fresh_until > limit
             entry.fresh_until = min(entry.fresh_until, limit)

@@ -27,7 +27,7 @@ class Memory:
       size_of: Estimates a value's bytes; called once a value, where `max_bytes` is set.
     Attributes:
       epoch: Another object after each invalidation of a tag: entries of an older one are looked at again.
-      trusted_until: Nothing is served without thought after that, by `time.monotonic()`.
+      trusted_until: Nothing is served after that, by `time.monotonic()`.
       evicted: Entries that gave way to others.
       size_bytes: Of all values.
     """

@@ -212,9 +212,9 @@ class Region(Generic[V]):
     # ---- how a value is found
 
     def _current(self, key: Hashable, now: float) -> Entry[V] | None:
-        """Return a key's entry if nothing has made it invalid."""
+        """Return a key's entry if nothing can have made it invalid."""
         if now >= self.memory.trusted_until:
-            self.core.distrust()
+            return None
         entry = self.entries.get(key)
         if entry is None:
             return None
@@ -268,15 +268,23 @@ class Region(Generic[V]):
         self.counts.most_stale = max(self.counts.most_stale, now - entry.fresh_until)
 
     async def _fly(self, loading: Loading[V]) -> V:
-        """Follow the load that is under way, or lead one."""
+        """Follow the load that is under way, or lead one.
+
+        Without trust a load that began before we asked may have read what is invalid by now. It is waited for all the
+        same, so that the source has one load of a key at a time: the next one is shared by all who have asked by then.
+        """
+        asked = time.monotonic()
         while (flight := self.flights.get(loading.key)) is not None:
+            will_do = flight.began >= asked or asked < self.memory.trusted_until
             self.counts.joined += 1
             try:
-                return await flight.join()
+                value = await flight.join()
             except LeaderGone:
                 continue
             except NotShared:
                 return await loading.alone()
+            if will_do:
+                return value
         return await self._lead(loading)
 
     async def _lead(self, loading: Loading[V]) -> V:

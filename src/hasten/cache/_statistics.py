@@ -42,7 +42,7 @@ class CacheStatistics:
       second: Name of the second tier; empty without one.
       second_failures: Its failures and timeouts.
       pending: Invalidations that the second tier or the other processes have not got yet.
-      trusted: Whether the memory may keep values for longer than a second.
+      trusted: Whether the memory is believed: what other processes make invalid is heard.
     """
 
     regions: dict[str, Counts]

@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterator
 from itertools import count
 
 import pytest
+import redis
 
 from hasten.cache._backplane import Backplane
 from hasten.cache.backplanes import memory_backplanes
-from hasten.cache.backplanes._redis_session import Periods
+from hasten.cache.backplanes._redis_link import MARK, Names
 from hasten.cache.backplanes.redis import RedisBackplane
 from tests.cache.backplanes.servers import RedisServer
 
-PATIENT = Periods(trust=90.0, untrusted=90.0)
-"""With these a test that waits for a member to be waited out fails by its time limit."""
+PATIENT = 90.0
+"""Seconds of trust with which a test that waits for it to be over fails by its time limit."""
 
-QUICK = Periods(trust=0.5, untrusted=0.4, settle=1.0)
+QUICK = 0.5
+"""Seconds of trust for tests that wait for it to be over."""
 
 _namespaces = count(1)
 Backplanes = Callable[..., list[Backplane]]
@@ -29,8 +31,13 @@ def namespace() -> str:
     return f"test-{os.getpid()}-{next(_namespaces)}"
 
 
-def _in_memory(number: int, periods: Periods = PATIENT) -> list[Backplane]:
-    return [*memory_backplanes(number, trust_seconds=periods.trust, untrusted_seconds=periods.untrusted)]
+def mark(client: "redis.Redis | redis.RedisCluster", namespace: str) -> None:
+    """Let a namespace's set be as if somebody had been in it for long: nobody who has trust is missing."""
+    client.zadd(Names.of(namespace).members, {MARK: 1})
+
+
+def _in_memory(number: int, trust: float = PATIENT) -> list[Backplane]:
+    return [*memory_backplanes(number, trust_seconds=trust)]
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -39,7 +46,9 @@ def backplanes(request: pytest.FixtureRequest, namespace: str) -> Backplanes:
     if request.param == "memory":
         return _in_memory
     url = request.getfixturevalue("redis_url")
-    return lambda number, periods=PATIENT: [RedisBackplane(url, namespace, periods=periods) for _ in range(number)]
+    with redis.Redis.from_url(url, protocol=2) as client:
+        mark(client, namespace)
+    return lambda number, trust=PATIENT: [RedisBackplane(url, namespace, trust_seconds=trust) for _ in range(number)]
 
 
 @pytest.fixture(scope="module")
@@ -67,5 +76,8 @@ def server(own_server: RedisServer) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def members_of(server: RedisServer, namespace: str) -> RedisBackplanes:
-    """Return a function that makes so many backplanes on the module's server, with short periods."""
-    return lambda number, periods=QUICK: [RedisBackplane(server.url, namespace, periods=periods) for _ in range(number)]
+    """Return a function that makes so many backplanes on the module's server, in a set with a mark."""
+    with server.client() as client:
+        mark(client, namespace)
+    url = server.url
+    return lambda number, trust=QUICK: [RedisBackplane(url, namespace, trust_seconds=trust) for _ in range(number)]

@@ -14,9 +14,9 @@ from hasten.cache.backplanes._messages import (
     Acknowledgement,
     Announcement,
     UnreadableMessage,
-    acknowledgement,
-    announcement,
     encode,
+    message_to_all,
+    message_to_one,
 )
 from hasten.cache.backplanes._patience import patience
 from tests.cache.backplanes.listening import keys
@@ -43,7 +43,28 @@ def test_acknowledged_before_it_is_known_to_be_sent(loop_factory: LoopFactory) -
     run(loop_factory, main())
 
 
-def test_unknown_members_are_waited_out(loop_factory: LoopFactory) -> None:
+def test_departed(loop_factory: LoopFactory) -> None:
+    """Nobody waits for a member that has left, whether it is known yet or not that it was one."""
+
+    async def main() -> None:
+        announcing = Announcing(90.0)
+        first = asyncio.create_task(announcing.add(keys("k")))
+        await passes(1)
+        (batch,) = announcing.take_all()
+        announcing.sent(batch, ["a", "b"])
+        second = asyncio.create_task(announcing.add(keys("l")))
+        await passes(1)
+        (later,) = announcing.take_all()
+        announcing.departed("a")
+        announcing.acknowledged("b", [batch.number, later.number])
+        announcing.sent(later, ["a", "b"])
+        assert all(await asyncio.gather(first, second))
+        assert announcing.open == 0
+
+    run(loop_factory, main())
+
+
+def test_strangers_are_waited_out(loop_factory: LoopFactory) -> None:
     """When there may be members that are not known, acknowledgements of all others are not enough."""
 
     async def main() -> None:
@@ -52,7 +73,7 @@ def test_unknown_members_are_waited_out(loop_factory: LoopFactory) -> None:
         await passes(1)
         (batch,) = announcing.take_all()
         began = monotonic()
-        announcing.sent(batch, ["a"], in_full=True)
+        announcing.sent(batch, ["a"], strangers=True)
         announcing.acknowledged("a", [batch.number])
         assert await task
         assert monotonic() - began >= 0.05
@@ -91,21 +112,21 @@ def test_announcements_are_read_as_written(
     member: str, number: int, names: tuple[str, ...], tags: tuple[tuple[str, int], ...]
 ) -> None:
     """Any keys, tags and versions come out as they went in."""
-    message = Announcement(1, member, number, names, tags)
-    assert announcement(encode(message)) == message
+    message = Announcement(member, number, names, tags)
+    assert message_to_all(encode(message)) == message
 
 
 @given(_texts, st.lists(st.integers(0, 2**63), max_size=9).map(tuple))
 def test_acknowledgements_are_read_as_written(member: str, numbers: tuple[int, ...]) -> None:
     """Any numbers come out as they went in."""
-    message = Acknowledgement(1, member, numbers)
-    assert acknowledgement(encode(message)) == message
+    message = Acknowledgement(member, numbers)
+    assert message_to_one(encode(message)) == message
 
 
 @given(st.binary(max_size=60))
 def test_foreign_bytes(data: bytes) -> None:
     """What is no message raises UnreadableMessage, and nothing else."""
-    for read in (announcement, acknowledgement):
+    for read in (message_to_all, message_to_one):
         with suppress(UnreadableMessage):
             read(data)
 
@@ -117,6 +138,27 @@ def test_patience_ends(loop_factory: LoopFactory) -> None:
         with pytest.raises(TimeoutError):
             async with patience(0.01):
                 await asyncio.Event().wait()
+
+    run(loop_factory, main())
+
+
+def test_patience_with_a_loop_that_is_late_all_the_time(loop_factory: LoopFactory) -> None:
+    """It ends while the loop is still late."""
+
+    async def hold() -> None:
+        for _ in range(20):
+            until = monotonic() + 0.3
+            while monotonic() < until:
+                pass
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        holding = asyncio.create_task(hold())
+        with pytest.raises(TimeoutError):
+            async with patience(0.01):
+                await asyncio.Event().wait()
+        assert not holding.done()
+        holding.cancel()
 
     run(loop_factory, main())
 

@@ -18,7 +18,7 @@ def test_joining(backplanes: Backplanes, loop_factory: LoopFactory) -> None:
         async with joined(*backplanes(1)) as (member,):
             assert [event.told is None for event in member.heard.events] == [True, False]
             (until,) = member.heard.trusts
-            assert began < until <= monotonic() + PATIENT.trust
+            assert began < until <= monotonic() + PATIENT
 
     run(loop_factory, main())
 
@@ -163,6 +163,22 @@ def test_closing_twice(backplanes: Backplanes, loop_factory: LoopFactory) -> Non
         async with joined(first):
             await first.aclose()
         await second.aclose()
+
+    run(loop_factory, main())
+
+
+def test_starting_again(backplanes: Backplanes, loop_factory: LoopFactory) -> None:
+    """What was closed can be started again, with another listener, and is a member like any other."""
+
+    async def main() -> None:
+        ours, theirs = backplanes(2)
+        async with joined(theirs) as (member,):
+            for key in "ab":
+                async with joined(ours) as (again,):
+                    assert await ours.announce(keys(key))
+                    assert await theirs.announce(keys(key))
+                    assert again.heard.keys == [key, key]
+            assert member.heard.keys == ["a", "a", "b", "b"]
 
     run(loop_factory, main())
 

@@ -8,7 +8,7 @@ from tests.cache.backplanes.listening import joined, keys
 from tests.cache.running import passes, run
 from tests.conftest import LoopFactory
 
-TRUST, UNTRUSTED = 0.2, 0.1
+TRUST = 0.2
 
 
 def test_held_back(loop_factory: LoopFactory) -> None:
@@ -31,21 +31,21 @@ def test_held_back(loop_factory: LoopFactory) -> None:
 
 
 def test_held_for_too_long(loop_factory: LoopFactory) -> None:
-    """A member that is held is waited out; its trust has ended by then, and it has been told."""
+    """A member that is held is waited for until its trust is over, once; then it applies all and trusts again."""
 
     async def main() -> None:
-        ours, theirs = memory_backplanes(2, trust_seconds=TRUST, untrusted_seconds=UNTRUSTED)
+        ours, theirs = memory_backplanes(2, trust_seconds=TRUST)
         async with joined(ours, theirs) as (_, member):
             theirs.hold()
-            began = monotonic()
-            assert await ours.announce(keys("a"))
-            assert monotonic() - began > TRUST
-            assert member.heard.trusts[-1] < monotonic()
-            await member.heard.until(lambda heard: not heard.trusting)
+            for key in "ab":
+                assert await ours.announce(keys(key))
+                assert member.heard.trusts[-1] < monotonic()
+            assert member.heard.keys == []
+            trusts = len(member.heard.trusts)
             theirs.restore()
-            await member.heard.until_trusting()
-            assert await ours.announce(keys("b"))
-            assert member.heard.keys[-1] == "b"
+            assert member.heard.keys == ["a", "b"]
+            assert len(member.heard.trusts) == trusts + 1
+            assert member.heard.distrusts == 1
 
     run(loop_factory, main())
 
@@ -54,18 +54,34 @@ def test_cut_off(loop_factory: LoopFactory) -> None:
     """Who is cut off must distrust at once, cannot announce, hears nothing, and is waited out; then it joins again."""
 
     async def main() -> None:
-        ours, theirs = memory_backplanes(2, trust_seconds=TRUST, untrusted_seconds=UNTRUSTED)
+        ours, theirs = memory_backplanes(2, trust_seconds=TRUST)
         async with joined(ours, theirs) as (_, member):
             theirs.cut_off()
             assert not member.heard.trusting
             assert not await theirs.announce(keys("x"))
-            began = monotonic()
-            assert await ours.announce(keys("a"))
-            assert monotonic() - began > TRUST
+            for key in "ab":
+                assert await ours.announce(keys(key))
+                assert member.heard.trusts[-1] < monotonic()
             assert member.heard.keys == ["x"]
             theirs.restore()
             await member.heard.until_trusting()
-            assert await ours.announce(keys("b"))
-            assert member.heard.keys == ["x", "b"]
+            assert await ours.announce(keys("c"))
+            assert member.heard.keys == ["x", "c"]
+
+    run(loop_factory, main())
+
+
+def test_not_waited_for_twice(loop_factory: LoopFactory) -> None:
+    """Once the trust of a member that is held is over, others' announcements do not wait for it."""
+
+    async def main() -> None:
+        ours, theirs = memory_backplanes(2, trust_seconds=TRUST)
+        async with joined(ours, theirs):
+            theirs.hold()
+            assert await ours.announce(keys("a"))
+            for number in range(100):
+                announcing = asyncio.create_task(ours.announce(keys(str(number))))
+                await passes(5)
+                assert announcing.done()
 
     run(loop_factory, main())

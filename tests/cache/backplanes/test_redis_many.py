@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 from hasten.cache.backplanes._redis_link import Names
 from hasten.cache.backplanes.redis import RedisBackplane
-from tests.cache.backplanes.conftest import PATIENT, QUICK
+from tests.cache.backplanes.conftest import PATIENT, QUICK, mark
 from tests.cache.backplanes.listening import joined, keys
 from tests.cache.backplanes.servers import RedisServer, free_port
 from tests.cache.running import passes, run
@@ -56,7 +56,9 @@ def test_members_of_a_cluster(cluster: list[RedisServer], namespace: str, loop_f
             name = f"{namespace}-{number}"
             places: list[str | redis.asyncio.RedisCluster] = [url(cluster), url(cluster[:1]), url(cluster[1:])]
             places.append(client)
-            async with joined(*(RedisBackplane(place, name, periods=PATIENT) for place in places)) as members:
+            with redis.RedisCluster(host="127.0.0.1", port=cluster[0].port) as marking:
+                mark(marking, name)
+            async with joined(*(RedisBackplane(place, name, trust_seconds=PATIENT) for place in places)) as members:
                 for member in members:
                     assert await member.backplane.announce(keys("k"))
                 assert [member.heard.keys for member in members] == [["k"] * 4] * 4
@@ -81,7 +83,7 @@ def test_slot_that_moves(cluster: list[RedisServer], namespace: str, loop_factor
             together.execute()
 
     async def main() -> None:
-        backplanes = [RedisBackplane(url(cluster), name, periods=QUICK) for _ in range(2)]
+        backplanes = [RedisBackplane(url(cluster), name, trust_seconds=QUICK) for _ in range(2)]
         async with joined(*backplanes) as (ours, theirs):
             move()
             for member in (ours, theirs):
@@ -103,7 +105,10 @@ def test_master_that_sentinel_names(namespace: str, loop_factory: LoopFactory) -
 
     async def main() -> None:
         address = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel.port}/shop/3"
-        async with joined(*(RedisBackplane(address, namespace, periods=PATIENT) for _ in range(2))) as (ours, theirs):
+        with redis.Redis(port=master.port, db=3) as marking:
+            mark(marking, namespace)
+        backplanes = [RedisBackplane(address, namespace, trust_seconds=PATIENT) for _ in range(2)]
+        async with joined(*backplanes) as (ours, theirs):
             assert "shop" in ours.backplane.name
             assert await ours.backplane.announce(keys("k"))
             assert theirs.heard.keys == ["k"]

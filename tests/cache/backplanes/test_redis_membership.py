@@ -1,36 +1,36 @@
 """Who is waited for on Redis, and what a member does with what it cannot use."""
 
 import asyncio
-from time import monotonic, time
+from time import monotonic
 
 import pytest
+import redis
 import redis.asyncio
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache._backplane import Invalidation
-from hasten.cache.backplanes._messages import Announcement, encode
-from hasten.cache.backplanes._redis_link import Names
-from hasten.cache.backplanes._redis_session import Periods
+from hasten.cache.backplanes._messages import Acknowledgement, Announcement, Departure, encode
+from hasten.cache.backplanes._redis_link import MARK, Names
 from hasten.cache.backplanes.redis import RedisBackplane, redis_backplane
-from tests.cache.backplanes.conftest import PATIENT, QUICK, RedisBackplanes
-from tests.cache.backplanes.listening import Remembering, joined, keys
+from tests.cache.backplanes.conftest import PATIENT, QUICK, RedisBackplanes, mark
+from tests.cache.backplanes.listening import Event, Member, Remembering, joined, keys
 from tests.cache.backplanes.servers import RedisServer
-from tests.cache.running import run
+from tests.cache.running import passes, run
 from tests.conftest import LoopFactory
 
 
 def test_registered_while_it_is_a_member(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
 ) -> None:
-    """A member is in Redis's set from its first trust to its close, and leaves no key that does not end by itself."""
+    """A member is in Redis's set from its first trust to its close; only the mark stays, and no key for ever."""
     names = Names.of(namespace)
 
     async def main() -> None:
         with server.client() as client:
             async with joined(*members_of(3)):
-                assert client.zcard(names.members) == 3
+                assert client.zcard(names.members) == 3 + 1
                 assert client.pubsub_numsub(names.announcements) == [(names.announcements.encode(), 3)]
-            assert client.zcard(names.members) == 0
+            assert client.zrange(names.members, 0, -1) == [MARK.encode()]
             assert all(client.ttl(key) != -1 for key in client.keys(f"*{namespace}*"))
 
     run(loop_factory, main())
@@ -39,58 +39,62 @@ def test_registered_while_it_is_a_member(
 def test_one_that_does_not_acknowledge_is_waited_out(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
 ) -> None:
-    """With a member that says nothing an announcement is complete after the longer period, not before."""
-
-    async def main() -> None:
-        with server.client() as client:
-            client.zadd(Names.of(namespace).members, {"silent": time()})
-        async with joined(*members_of(2)) as (ours, theirs):
-            began = monotonic()
-            assert await ours.backplane.announce(keys("k"))
-            assert monotonic() - began > max(QUICK.trust, QUICK.untrusted)
-            assert theirs.heard.keys == ["k"]
-
-    run(loop_factory, main())
-
-
-def test_one_that_is_long_gone_is_removed(
-    members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
-) -> None:
-    """Who has not been heard of for long is removed; until others like it had time to come back nothing is quick."""
+    """With a member that says nothing an announcement takes as long as trust, not less; the next one removes it."""
     names = Names.of(namespace)
 
     async def main() -> None:
         with server.client() as client:
-            client.zadd(names.members, {"gone": time() - PATIENT.forget - 1})
-            (backplane,) = members_of(1)
-            async with joined(backplane) as (ours,):
+            async with joined(*members_of(2)) as (ours, theirs):
+                client.zadd(names.members, {"silent": 9})  # its last beat comes behind ours
                 began = monotonic()
                 assert await ours.backplane.announce(keys("k"))
-                assert monotonic() - began > QUICK.trust
-                assert client.zscore(names.members, "gone") is None
-                assert client.zcard(names.members) == 1
+                assert monotonic() - began > QUICK
+                assert theirs.heard.keys == ["k"]
+                announcing = asyncio.create_task(ours.backplane.announce(keys("l")))
+                await theirs.heard.until(lambda heard: heard.keys == ["k", "l"])
+                assert client.zscore(names.members, "silent") is None
+                assert await announcing
 
     run(loop_factory, main())
 
 
-def test_nobody_waits_for_one_that_was_removed(
+def test_one_that_does_not_beat_is_removed(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
 ) -> None:
-    """When its patience is long and the removed member's settling over, announcing is quick again."""
+    """Whoever does not beat any more is removed by the others' beats: then nobody waits for it, however patient."""
     names = Names.of(namespace)
 
     async def main() -> None:
         with server.client() as client:
-            async with joined(*members_of(2, PATIENT)) as (ours, _):
-                client.zadd(names.members, {"gone": time() - PATIENT.forget - 1})
-                first = asyncio.create_task(ours.backplane.announce(keys("a")))
-                await ours.heard.until(lambda heard: heard.keys == ["a"])
-                while client.zscore(names.members, "gone") is not None:
-                    await asyncio.sleep(0)
-                client.delete(names.unsettled)
-                assert await ours.backplane.announce(keys("b"))
-                assert not first.done()
-                first.cancel()
+            client.zadd(names.members, {"silent": 1})
+            async with joined(*members_of(1)):
+                while client.zscore(names.members, "silent") is not None:
+                    await passes()
+                async with joined(*members_of(1, PATIENT)) as (ours,):
+                    assert await ours.backplane.announce(keys("k"))
+
+    run(loop_factory, main())
+
+
+def test_set_without_a_mark(
+    members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
+) -> None:
+    """In a set that may lack some, announcements are waited out in full, until somebody has been in it for long."""
+    names = Names.of(namespace)
+
+    async def main() -> None:
+        with server.client() as client:
+            quick, patient = *members_of(1), *members_of(1, PATIENT)
+            client.delete(names.members)
+            async with joined(quick) as (first,):
+                began = monotonic()
+                assert await first.backplane.announce(keys("k"))
+                assert monotonic() - began > QUICK
+                while client.zscore(names.members, MARK) is None:
+                    await passes()
+                async with joined(patient) as (second,):
+                    assert await second.backplane.announce(keys("l"))
+                    assert first.heard.keys == ["k", "l"]
 
     run(loop_factory, main())
 
@@ -98,23 +102,133 @@ def test_nobody_waits_for_one_that_was_removed(
 def test_lost_set_of_members(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
 ) -> None:
-    """A member that finds itself removed forgets its memory, goes on, and warns who announces of others like it."""
+    """When Redis has lost the set, members go on with what they have, and announcements wait for strangers."""
+    names = Names.of(namespace)
 
     async def main() -> None:
         with server.client() as client:
-            async with joined(*members_of(1)) as (ours,):
+            async with joined(*members_of(2)) as (ours, theirs):
+                await ours.heard.until(lambda heard: len(heard.trusts) > 4)  # it has been in the set for long
                 client.flushall()
-                await ours.heard.until(lambda heard: heard.distrusts == 2 and heard.trusting)
-                assert client.exists(Names.of(namespace).unsettled)
                 began = monotonic()
                 assert await ours.backplane.announce(keys("k"))
-                assert monotonic() - began > QUICK.trust
+                assert monotonic() - began > QUICK
+                assert theirs.heard.keys == ["k"]
+                while client.zcard(names.members) != 2 + 1:  # they are in it again, and so is the mark
+                    await passes()
+                assert ours.heard.distrusts == theirs.heard.distrusts == 1
+
+    run(loop_factory, main())
+
+
+def test_leaving_while_others_announce(members_of: RedisBackplanes, loop_factory: LoopFactory) -> None:
+    """Nobody waits for one that leaves, also if it has heard what is announced just then and not acknowledged it."""
+
+    async def main() -> None:
+        async with joined(*members_of(2, PATIENT)) as members:
+            for number in range(20):
+                async with joined(*members_of(1, PATIENT)) as (leaving,):
+                    announcing = [asyncio.create_task(one.backplane.announce(keys(f"{number}"))) for one in members]
+                    await passes(number)
+                    await leaving.backplane.aclose()
+                    assert await asyncio.gather(*announcing) == [True, True]
+
+    run(loop_factory, main())
+
+
+def test_departure_of_somebody_unknown(
+    members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
+) -> None:
+    """That somebody leaves who was never heard of changes nothing."""
+
+    async def main() -> None:
+        async with joined(*members_of(2, PATIENT)) as (ours, theirs):
+            with server.client() as client:
+                assert client.publish(Names.of(namespace).announcements, encode(Departure("unknown"))) == 2
+            assert await ours.backplane.announce(keys("k"))
+            assert theirs.heard.keys == ["k"]
+
+    run(loop_factory, main())
+
+
+class Watching(Remembering):
+    """Looks, whenever it is told something, at what Redis has of the one member of a namespace.
+
+    Attributes:
+      seen: Who hears, and who is in the set.
+    """
+
+    def __init__(self, client: "redis.Redis", names: Names) -> None:
+        super().__init__()
+        self.seen: list[tuple[int, int]] = []
+        self._client = client
+        self._names = names
+
+    def note(self, event: Event) -> None:
+        ((_, hearing),) = self._client.pubsub_numsub(self._names.announcements)
+        self.seen.append((hearing, self._client.zcard(self._names.members)))
+        super().note(event)
+
+
+def test_order_of_joining(server: RedisServer, namespace: str, loop_factory: LoopFactory) -> None:
+    """It hears before it forgets, so that nothing comes between; and is in the set before it trusts."""
+    backplane = RedisBackplane(server.url, namespace)
+
+    async def main() -> None:
+        with server.client() as client:
+            heard = Watching(client, Names.of(namespace))
+            await backplane.start(heard)
+            await heard.until_trusting()
+            assert heard.seen == [(1, 0), (1, 1)]
+            await backplane.aclose()
+            assert heard.seen[-1] == (1, 1)  # when it distrusted
+
+    run(loop_factory, main())
+
+
+async def until_it_beats(member: Member) -> None:
+    """Return while a beat is under way."""
+    assert isinstance(member.backplane, RedisBackplane)
+    session = member.backplane._session
+    while session is None or session._heard is None or session._heard.done():
+        await asyncio.sleep(0)
+
+
+def test_trust_begins_when_a_beat_is_sent(
+    members_of: RedisBackplanes, server: RedisServer, loop_factory: LoopFactory
+) -> None:
+    """What takes a while on its way gives trust for so much less."""
+
+    async def main() -> None:
+        async with joined(*members_of(1)) as (ours,):
+            server.freeze()
+            await until_it_beats(ours)
+            trusts, thawed = len(ours.heard.trusts), monotonic()
+            server.thaw()
+            await ours.heard.until(lambda heard: len(heard.trusts) > trusts)
+            assert ours.heard.trusts[trusts] < thawed + QUICK
+
+    try:
+        run(loop_factory, main())
+    finally:
+        server.thaw()
+
+
+def test_leaving_while_it_beats(members_of: RedisBackplanes, loop_factory: LoopFactory) -> None:
+    """A beat that comes back when we are about to leave gives no trust any more."""
+
+    async def main() -> None:
+        for _ in range(5):
+            async with joined(*members_of(1)) as (ours,):
+                await until_it_beats(ours)
+                await ours.backplane.aclose()
+                assert not ours.heard.trusting
 
     run(loop_factory, main())
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"\xc1", b"{}", b"\x95\x02\xa1m\x01\x90\x90"], ids=["empty", "none", "text", "form"]
+    "data", [b"", b"\xc1", b"{}", b"\x95\x09\xa1m\x01\x90\x90"], ids=["empty", "none", "text", "kind"]
 )
 def test_message_that_is_not_understood(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory, data: bytes
@@ -140,9 +254,9 @@ def test_acknowledgement_that_is_not_understood(
     async def main() -> None:
         async with joined(*members_of(1)) as (ours,):
             with server.client() as client:
-                (member,) = client.zrange(names.members, 0, -1)
-                for data in (b"\xc1", b"\x93\x01\xa1m\x91\x63"):
-                    assert client.publish(names.acknowledgements(member.decode()), data) == 1
+                (member,) = set(client.zrange(names.members, 0, -1)) - {MARK.encode()}
+                for data in (b"\xc1", encode(Acknowledgement("m", (99,)))):
+                    assert client.publish(names.channel_of(member.decode()), data) == 1
             assert await ours.backplane.announce(keys("k"))
             assert ours.heard.distrusts == 1
 
@@ -158,7 +272,7 @@ def test_acknowledged_to_somebody_unknown(
         async with joined(*members_of(1)) as (ours,):
             with server.client() as client:
                 client.publish(
-                    Names.of(namespace).announcements, encode(Announcement(1, "unknown", 7, ("k",), (("t", 3),)))
+                    Names.of(namespace).announcements, encode(Announcement("unknown", 7, ("k",), (("t", 3),)))
                 )
             await ours.heard.until(lambda heard: heard.keys == ["k"] and heard.tags == [("t", 3)])
             assert await ours.backplane.announce(keys("l"))
@@ -208,7 +322,7 @@ def test_loop_that_is_held_up(members_of: RedisBackplanes, loop_factory: LoopFac
         async with joined(*members_of(1)) as (ours,):
             for _ in range(3):
                 trusts = len(ours.heard.trusts)
-                until = monotonic() + 1.5 * QUICK.trust
+                until = monotonic() + 1.5 * QUICK
                 while monotonic() < until:
                     pass
                 await ours.heard.until(lambda heard, trusts=trusts: len(heard.trusts) > trusts)  # type: ignore[misc]
@@ -222,7 +336,9 @@ def test_client_of_the_user(server: RedisServer, namespace: str, loop_factory: L
 
     async def main() -> None:
         client = redis.asyncio.Redis(port=server.port, decode_responses=True, socket_timeout=0.01, max_connections=1)
-        backplanes = [RedisBackplane(client, namespace, periods=PATIENT), redis_backplane(server.url, namespace)]
+        backplanes = [RedisBackplane(client, namespace, trust_seconds=PATIENT), redis_backplane(server.url, namespace)]
+        with server.client() as marking:
+            mark(marking, namespace)
         async with client.client() as only:
             async with joined(*backplanes) as (ours, theirs):
                 assert await ours.backplane.announce(keys("k"))
@@ -239,7 +355,9 @@ def test_namespaces_are_apart(server: RedisServer, namespace: str, loop_factory:
 
     async def main() -> None:
         names = (namespace, namespace, f"{namespace}x")
-        async with joined(*(RedisBackplane(server.url, name, periods=PATIENT) for name in names)) as members:
+        with server.client() as marking:
+            mark(marking, namespace)
+        async with joined(*(RedisBackplane(server.url, name, trust_seconds=PATIENT) for name in names)) as members:
             assert await members[0].backplane.announce(keys("k"))
             assert [member.heard.keys for member in members] == [["k"], ["k"], []]
 
@@ -254,8 +372,3 @@ def test_wrong_places(where: str, namespace: str) -> None:
     """URLs that name no Redis and namespaces that are no part of a key are refused."""
     with pytest.raises(ConfigurationError):
         RedisBackplane(where, namespace)
-
-
-def test_periods() -> None:
-    """The periods are the contract's unless others are given."""
-    assert (Periods().trust, Periods().untrusted) == (1.0, 1.0)

@@ -7,15 +7,18 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from time import monotonic
 
 from hasten.cache._backplane import Invalidation
-from tests.cache.backplanes.conftest import QUICK, RedisBackplanes
-from tests.cache.backplanes.listening import Event, Remembering, joined, keys
+from hasten.cache.backplanes._redis_link import Names
+from hasten.cache.backplanes.redis import RedisBackplane
+from tests.cache.backplanes.conftest import PATIENT, QUICK, RedisBackplanes
+from tests.cache.backplanes.listening import Event, Member, Remembering, joined, keys
 from tests.cache.backplanes.servers import RedisServer
-from tests.cache.running import run
+from tests.cache.running import passes, run
 from tests.conftest import LoopFactory
 
 _PROJECT = Path(__file__).parents[3]
@@ -53,10 +56,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def working(count: int, server: RedisServer, namespace: str) -> AsyncIterator[list[Worker]]:
+async def working(
+    count: int, server: RedisServer, namespace: str, *, trust: float = QUICK
+) -> AsyncIterator[list[Worker]]:
     """Start so many members in processes of their own, and wait until they have joined."""
-    arguments = (server.url, namespace, str(QUICK.trust), str(QUICK.untrusted))
-    command = (sys.executable, "-m", "tests.cache.backplanes.worker", *arguments)
+    command = (sys.executable, "-m", "tests.cache.backplanes.worker", server.url, namespace, str(trust))
     workers = [
         Worker(await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, cwd=_PROJECT))
         for _ in range(count)
@@ -70,18 +74,46 @@ async def working(count: int, server: RedisServer, namespace: str) -> AsyncItera
             await worker.end()
 
 
-def could_serve(events: list[Event], key: str, at: float) -> bool:
-    """Whether a listener that had kept a key's old value could have served it at a moment."""
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """An announcement that was complete, by our own notes."""
+
+    key: str
+    began: float
+    completed: float
+
+
+async def announce(member: Member, key: str) -> Announced:
+    """Announce one key again and again until that is complete."""
+    while True:
+        began = monotonic()
+        if await member.backplane.announce(keys(key)):
+            return Announced(key, began, monotonic())
+        await member.heard.until_trusting()
+
+
+def could_serve(events: list[Event], announced: Announced) -> bool:
+    """Whether a listener could have served a key's old value, if it had it, when the announcement was complete."""
     trusted_until = 0.0
     for event in events:
-        if event.at > at:
+        if event.at > announced.completed:
             break
         if isinstance(event.told, Invalidation):
-            if key in event.told.keys:
+            if announced.key in event.told.keys:
                 return False
+        elif event.told is None and event.at > announced.began:
+            return False  # what it has loaded since is new
         else:
             trusted_until = event.told or 0.0
-    return at < trusted_until
+    return announced.completed < trusted_until
+
+
+async def announce_without_waiting(member: Member) -> None:
+    """Announce a hundred times; to wait each time would take three times as long as it may take in all."""
+    began = monotonic()
+    for number in range(100):
+        assert await member.backplane.announce(keys(f"quick {number}"))
+    assert monotonic() - began < 100 * QUICK / 3
 
 
 def test_complete_means_everywhere(
@@ -107,24 +139,23 @@ def test_complete_means_everywhere(
 def test_process_that_is_frozen(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
 ) -> None:
-    """A frozen process is waited out; when it goes on its trust has ended, and it trusts again only behind the news."""
+    """A frozen process is waited for once; when it goes on its trust is over, and comes back only behind the news."""
 
     async def main() -> None:
         async with working(2, server, namespace) as (frozen, other), joined(*members_of(1)) as (ours,):
             frozen.signal(signal.SIGSTOP)
-            began = monotonic()
-            assert await ours.backplane.announce(keys("k"))
-            completed = monotonic()
-            assert completed - began > QUICK.trust
+            announced = await announce(ours, "k")
+            assert announced.completed - announced.began > QUICK / 2  # its last beat may be older than its freezing
+            await announce_without_waiting(ours)
             frozen.signal(signal.SIGCONT)
-            await frozen.heard.until(lambda heard: "k" in heard.keys and heard.trusting)
-            await other.heard.until(lambda heard: "k" in heard.keys)
+            await frozen.heard.until(lambda heard: heard.keys[-1:] == ["quick 99"] and heard.trusting)
+            await other.heard.until(lambda heard: heard.keys[-1:] == ["quick 99"])
             for worker in (frozen, other):
-                assert not could_serve(worker.heard.events, "k", completed)
-            (applied,) = [event.at for event in frozen.heard.events if isinstance(event.told, Invalidation)]
+                assert not could_serve(worker.heard.events, announced)
+            (applied,) = [event.at for event in frozen.heard.events if event.told == Invalidation(("k",))]
             before = [event for event in frozen.heard.events if event.at < applied]
-            assert applied > completed
-            assert max(event.told for event in before if isinstance(event.told, float)) < completed
+            assert applied > announced.completed
+            assert max(event.told for event in before if isinstance(event.told, float)) < announced.completed
             assert await ours.backplane.announce(keys("l"))
 
     run(loop_factory, main())
@@ -133,54 +164,97 @@ def test_process_that_is_frozen(
 def test_process_that_is_killed(
     members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
 ) -> None:
-    """A killed process holds an announcement up for its period, nothing more; the others have applied it."""
+    """A killed process is waited for once, until its trust would be over; the others have applied it."""
 
     async def main() -> None:
         async with working(2, server, namespace) as (killed, other), joined(*members_of(1)) as (ours,):
             killed.signal(signal.SIGKILL)
             await killed.process.wait()
+            announced = await announce(ours, "k")
+            await announce_without_waiting(ours)
+            await other.heard.until(lambda heard: heard.keys[-1:] == ["quick 99"])
+            for worker in (killed, other):
+                assert not could_serve(worker.heard.events, announced)
+            with server.client() as client:
+                assert client.zcard(Names.of(namespace).members) == 2 + 1  # and the mark
+
+    run(loop_factory, main())
+
+
+def test_process_that_leaves(
+    members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
+) -> None:
+    """Nobody waits for a process that leaves, whatever is announced meanwhile."""
+
+    async def main() -> None:
+        async with working(4, server, namespace, trust=PATIENT) as workers, joined(*members_of(1, PATIENT)) as (ours,):
+            for worker in workers:
+                leaving = asyncio.create_task(worker.end())
+                while not leaving.done():
+                    assert await ours.backplane.announce(keys("k"))
             assert await ours.backplane.announce(keys("k"))
-            completed = monotonic()
-            await other.heard.until(lambda heard: "k" in heard.keys)
-            assert not could_serve(other.heard.events, "k", completed)
+
+    run(loop_factory, main())
+
+
+def test_restarted_redis_and_a_frozen_process(server: RedisServer, namespace: str, loop_factory: LoopFactory) -> None:
+    """A member that is new to a Redis without data waits for those whom that Redis does not know."""
+
+    async def main() -> None:
+        async with working(1, server, namespace) as (frozen,):
+            frozen.signal(signal.SIGSTOP)
+            server.kill()
+            server.start()
+            async with joined(RedisBackplane(server.url, namespace, trust_seconds=QUICK)) as (ours,):
+                announced = await announce(ours, "k")
+                assert announced.completed - announced.began > QUICK
+                frozen.signal(signal.SIGCONT)
+                await frozen.heard.until(lambda heard: heard.distrusts > 1 and heard.trusting)
+                assert not could_serve(frozen.heard.events, announced)
 
     run(loop_factory, main())
 
 
 def test_history(members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory) -> None:
-    """Whatever is frozen meanwhile, processes or Redis: no process could serve what had been announced completely."""
+    """Whatever is frozen, killed or restarted: no process could serve what had been announced completely."""
     chance = Random(6)
 
     async def main() -> None:
-        completed: list[tuple[str, float]] = []
-        async with working(2, server, namespace) as workers, joined(*members_of(2)) as members:
+        completed: list[Announced] = []
+        async with working(3, server, namespace) as workers, joined(*members_of(2)) as members:
+            alive = list(workers)
 
-            async def announce(name: str, number: int) -> None:
-                if await members[number % 2].backplane.announce(keys(name)):
-                    completed.append((name, monotonic()))
+            async def once(name: str, member: Member) -> None:
+                began = monotonic()
+                if await member.backplane.announce(keys(name)):
+                    completed.append(Announced(name, began, monotonic()))
 
-            for number in range(12):
-                frozen = chance.choice([*workers, server, None])
-                if isinstance(frozen, Worker):
-                    frozen.signal(signal.SIGSTOP)
-                elif frozen is not None:
-                    frozen.freeze()
-                work = [announce(f"{number}-{one}", one) for one in range(20)]
+            for number in range(16):
+                disturbed = chance.choice([*alive, *alive, server, "restart", "kill", None])
+                if isinstance(disturbed, Worker):
+                    disturbed.signal(signal.SIGSTOP)
+                elif disturbed is server:
+                    server.freeze()
+                elif disturbed == "kill" and len(alive) > 1:
+                    alive.pop().signal(signal.SIGKILL)
+                work = [asyncio.create_task(once(f"{number}-{one}", members[one % 2])) for one in range(20)]
+                await passes(chance.randrange(20))
+                if disturbed == "restart":
+                    server.kill()
+                    server.start()
                 if chance.random() < 0.5:  # thawed before it is waited for
-                    _thaw(workers, server)
+                    _thaw(alive, server)
                 await asyncio.gather(*work)
-                _thaw(workers, server)
+                _thaw(alive, server)
                 await members[0].heard.until_trusting()
-            for heard in [worker.heard for worker in workers] + [member.heard for member in members]:
-                await heard.until_trusting()
-            while not await members[0].backplane.announce(keys("last")):
-                await members[0].heard.until(lambda heard: heard.trusting)
-            for worker in workers:
-                await worker.heard.until(lambda heard: "last" in heard.keys)
+            await announce(members[0], "last")
+            listeners = [worker.heard for worker in alive] + [member.heard for member in members]
+            for heard in listeners:
+                await heard.until(lambda heard: heard.trusting and (heard.keys[-1:] == ["last"] or heard.distrusts > 1))
             histories = [worker.heard.events for worker in workers] + [member.heard.events for member in members]
         assert len(completed) > 50
         for events in histories:
-            assert not [key for key, at in completed if could_serve(events, key, at)]
+            assert not [one for one in completed if could_serve(events, one)]
 
     run(loop_factory, main())
 

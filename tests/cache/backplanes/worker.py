@@ -1,6 +1,6 @@
 """A member in a process of its own: prints what its listener is told, with the time by the machine's monotonic clock.
 
-    python -m tests.cache.backplanes.worker URL NAMESPACE TRUST_SECONDS UNTRUSTED_SECONDS
+    python -m tests.cache.backplanes.worker URL NAMESPACE TRUST_SECONDS
 
 Each line is a JSON array: what was told (keys, a moment until which to trust, or null), and when.
 """
@@ -11,7 +11,6 @@ import sys
 from time import monotonic
 
 from hasten.cache._backplane import Invalidation, Listener
-from hasten.cache.backplanes._redis_session import Periods
 from hasten.cache.backplanes.redis import RedisBackplane
 
 
@@ -31,13 +30,13 @@ class Printing(Listener):
         print(json.dumps([told, monotonic()]), flush=True)
 
 
-async def main(url: str, namespace: str, trust: float, untrusted: float) -> None:
+async def main(url: str, namespace: str, trust: float) -> None:
     """Be a member until the standard input ends."""
-    backplane = RedisBackplane(url, namespace, periods=Periods(trust=trust, untrusted=untrusted))
+    backplane = RedisBackplane(url, namespace, trust_seconds=trust)
     await backplane.start(Printing())
     await asyncio.to_thread(sys.stdin.read)
     await backplane.aclose()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], float(sys.argv[3])))

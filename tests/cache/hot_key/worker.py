@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 
 from hasten.cache import Cache, Policy
 from hasten.cache._cached import cached
-from hasten.cache.backplanes._redis_session import Periods
 from hasten.cache.backplanes.redis import RedisBackplane
 from tests.cache.lookups import look
 
@@ -99,7 +98,7 @@ class Reader:
 
 def cache_of(url: str, namespace: str) -> Cache:
     """Return the process's cache; it does not take a busy machine for an ill Redis."""
-    backplane = RedisBackplane(url, namespace, periods=Periods(trust=60.0, untrusted=60.0))
+    backplane = RedisBackplane(url, namespace, trust_seconds=60.0)
     return Cache("memory://", url, namespace=namespace, backplane=backplane, timeout=20.0)
 
 

@@ -1,17 +1,9 @@
 """What one member has announced, and who has not acknowledged it yet. No I/O: the adapter carries the batches.
 
-What is announced in one pass of the loop is one batch. A batch is complete when each member has acknowledged it, or
-when the members that have not can no longer serve what it made invalid:
-
-- A member trusts its memory until TRUST_SECONDS after it *sent* a ping whose answer came. Answers come behind what was
-  announced before them: if it has not heard the batch, the server took that ping before the batch, so it was sent
-  before, and its trust ends TRUST_SECONDS after the batch at the latest.
-- One without trust keeps a value for UNTRUSTED_SECONDS from the beginning of its load. A load that began before the
-  batch is over by then, one that began later found what is valid.
-
-Both periods run on the member's clock and are waited for on ours, from when we *know* that the batch was taken. That is
-later than when it was taken, which covers everything but clocks of different rates: MARGIN_SECONDS is for these (a
-clock that NTP corrects is off by 0.05 % at most, here it may be 5 %).
+What is announced in one pass of the loop is one batch. It is complete when each member that may have had trust when it
+was taken has acknowledged it, or when the patience of the announcer is over: TRUST_SECONDS and the margin, from when we
+*know* that it was taken. That is later than it was taken, so it covers everything but clocks of different rates (NTP
+corrects a clock by 0.05 % at most, here it may be 5 %).
 """
 
 import asyncio
@@ -21,9 +13,13 @@ from time import monotonic
 
 from hasten.cache._backplane import Invalidation
 
-MARGIN_SECONDS = 0.05
+MARGIN = 0.05
+"""Part of the trust by which everybody waits for longer."""
 MOST_IN_A_BATCH = 1000
 """Invalidations in a batch; 1,000 keys of 40 bytes are 42 KB on the wire."""
+
+_STRANGERS = ""
+"""Stands for members that are not known: nobody's name, so it is never acknowledged."""
 
 
 class Batch:
@@ -32,6 +28,8 @@ class Batch:
     Attributes:
       number: Tells it from this member's other batches.
       waiting: Those who announced it and still wait; none when all were cancelled.
+      acknowledged: Who has applied it before we know who must.
+      missing: Who has not applied it yet; None until it is known that it was taken.
     """
 
     __slots__ = ("_invalidations", "acknowledged", "missing", "number", "timer", "until", "waiting")
@@ -40,7 +38,7 @@ class Batch:
         self.number = number
         self.waiting: set[asyncio.Future[bool]] = set()
         self.acknowledged: set[str] = set()
-        self.missing: set[str] | None = None  # not known until it is sent
+        self.missing: set[str] | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.until = 0.0
         self._invalidations: list[Invalidation] = []
@@ -77,11 +75,13 @@ class Announcing:
     """The batches of one member, from the first one who announces to the last one who acknowledges.
 
     Args:
-      patience: Seconds after which a member that did not acknowledge cannot serve what is invalid.
+      trust: Seconds for which a beat gives trust.
+    Attributes:
+      patience: Seconds after which trust from what was taken before is over.
     """
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience
+    def __init__(self, trust: float) -> None:
+        self.patience = trust * (1.0 + MARGIN)
         self._numbers = count(1)
         self._collected: list[Batch] = []
         self._sent: dict[int, Batch] = {}  # taken to be sent, or sent
@@ -95,7 +95,7 @@ class Announcing:
         """Announce with the next batch, and wait until it is complete.
 
         Returns:
-          False if it could not be sent.
+          False if it is not known to have been taken.
         Cancellation: the batch is sent; nobody keeps waiting for it.
         """
         if not self._collected or self._collected[-1].full:
@@ -116,23 +116,24 @@ class Announcing:
             self._sent[batch.number] = batch
         return batches
 
-    def sent(self, batch: Batch, members: Iterable[str], *, in_full: bool = False) -> None:
-        """Wait for the members there were when the batch was taken by the server.
+    def sent(self, batch: Batch, members: Iterable[str], *, strangers: bool = False) -> None:
+        """Wait for those who may have had trust when the batch was taken.
 
         Args:
-          in_full: There may be others who are not known: wait as long as for one that does not acknowledge.
+          members: Who they are, as far as it is known.
+          strangers: There may be more: none of them can acknowledge, so the batch takes all of our patience.
         """
         batch.missing = set(members) - batch.acknowledged
-        if in_full:
-            batch.missing.add("")
+        if strangers:
+            batch.missing.add(_STRANGERS)
         if not batch.missing or not batch.waiting:
             self._finish(batch, told=True)
             return
-        batch.until = monotonic() + self._patience
+        batch.until = monotonic() + self.patience
         self._wait_out(batch)
 
     def acknowledged(self, member: str, numbers: Iterable[int]) -> None:
-        """Note that a member has applied these batches; it may have come before we know that they were sent."""
+        """Note that a member has applied these batches; it may have come before we know that they were taken."""
         for number in numbers:
             batch = self._sent.get(number)
             if batch is None:
@@ -144,8 +145,12 @@ class Announcing:
             if not batch.missing:
                 self._finish(batch, told=True)
 
+    def departed(self, member: str) -> None:
+        """Wait for a member no more: it has emptied its memory."""
+        self.acknowledged(member, list(self._sent))
+
     def fail(self, batches: Iterable[Batch]) -> None:
-        """Give up what could not be sent."""
+        """Give up what is not known to have been taken."""
         for batch in batches:
             self._finish(batch, told=False)
 

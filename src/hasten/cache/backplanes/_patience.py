@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 _LATE = 0.05  # seconds by which a timer is late when the loop was held by something
 _GRACE = 0.1  # seconds for what has come meanwhile to be read
+_GRACES = 3  # a loop that is late all the time must not wait for ever
 
 
 @asynccontextmanager
@@ -19,19 +20,19 @@ async def patience(seconds: float) -> AsyncIterator[None]:
 
     timer: asyncio.TimerHandle
 
-    def set_timer(due: float) -> None:
+    def set_timer(due: float, graces: int) -> None:
         nonlocal timer
-        timer = loop.call_at(due, expire, due)
+        timer = loop.call_at(due, expire, due, graces)
 
-    def expire(due: float) -> None:
+    def expire(due: float, graces: int) -> None:
         now = loop.time()
-        if now - due > _LATE:
-            set_timer(now + _GRACE)
+        if graces and now - due > _LATE:
+            set_timer(now + _GRACE, graces - 1)
         else:
             timeout.reschedule(now)
 
     async with asyncio.timeout(None) as timeout:
-        set_timer(loop.time() + seconds)
+        set_timer(loop.time() + seconds, _GRACES)
         try:
             yield
         finally:

@@ -5,49 +5,58 @@ from typing import Any, NamedTuple
 
 from hasten.cache.backplanes._redis_place import Connection, Failures
 
+MARK = ""
+"""Stands in the set of members when nobody who has trust is missing; it is lost with the set."""
+
 
 class Names(NamedTuple):
     """What a namespace's keys and channels are called; all in one slot of a Cluster.
 
     Attributes:
-      members: Sorted set: each member, scored with the server's time of its last heartbeat.
-      unsettled: Exists while there may be members that are not in the set.
+      members: Sorted set of the members, and MARK, each with the tick of its last beat (`_standing`).
       announcements: The channel of all.
     """
 
     members: str
-    unsettled: str
     announcements: str
 
     @classmethod
     def of(cls, namespace: str) -> "Names":
         prefix = f"{{{namespace}}}:backplane"
-        return cls(f"{prefix}:members", f"{prefix}:unsettled", f"{prefix}:announcements")
+        return cls(f"{prefix}:members", f"{prefix}:announcements")
 
-    def acknowledgements(self, member: str) -> str:
-        """Return the channel on which a member hears who has applied what it announced."""
+    def channel_of(self, member: str) -> str:
+        """Return the channel that one member alone hears: acknowledgements, and its own beats."""
         return f"{self.announcements}:{member}"
 
 
-# A member that was in the set once and is not any more, because Redis has lost its data or we were away for too long,
-# says that it may not be the only one. The set ends some time after the last member.
-_REGISTER = """
-local time = redis.call('TIME')
-local added = redis.call('ZADD', KEYS[1], time[1] + time[2] / 1000000, ARGV[1])
-redis.call('EXPIRE', KEYS[1], 2 * ARGV[3])
-if added == 1 and ARGV[2] == '1' then redis.call('SET', KEYS[2], '1', 'PX', ARGV[4]) end
-return added
-"""
-
-# Whoever is removed may only have been cut off, and come back just now: Redis itself may have stood still.
-_ANNOUNCE = """
-redis.call('PUBLISH', ARGV[1], ARGV[2])
-local now = redis.call('TIME')[1]
-if redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - ARGV[3]) > 0 then
-  redis.call('SET', KEYS[2], '1', 'PX', ARGV[4])
+# Each script begins so. A member that is in the set with the tick that it remembers has been there without a break. If
+# there are beats that are over by its clock, it has been there for longer than any trust lasts: whoever has trust has
+# come in since, and is in the set. Whose last beat is over is removed, so that nobody waits for it.
+_STANDS = """
+local set, member, tick, over = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local stands = redis.call('ZSCORE', set, member) == tick
+if stands and over ~= '0' then
+  redis.call('ZREMRANGEBYSCORE', set, '-inf', over)
+  redis.call('ZADD', set, tick, '')  -- MARK
 end
-return {redis.call('EXISTS', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, -1)}
+local last = tonumber(redis.call('ZRANGE', set, -1, -1, 'WITHSCORES')[2] or 0)
 """
+_BEAT = f"""{_STANDS}
+redis.call('ZADD', set, last + 1, member)
+redis.call('EXPIRE', set, ARGV[4])
+redis.call('PUBLISH', ARGV[5], ARGV[6])
+return {{stands and 1 or 0, last + 1}}
+"""
+_ANNOUNCE = f"""{_STANDS}
+redis.call('PUBLISH', ARGV[4], ARGV[5])
+return {{stands and last or 0, redis.call('ZRANGE', set, 0, -1)}}
+"""
+_LEAVE = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('PUBLISH', ARGV[2], ARGV[3])
+"""
+_EXPIRES = 86_400  # seconds from the last beat of all until the set is thrown away, and its mark with it
 
 Command = tuple[str | bytes | int, ...]
 
@@ -55,34 +64,32 @@ Command = tuple[str | bytes | int, ...]
 class Commands:
     """The commands of one member.
 
-    Args:
-      forget: Whole seconds without a heartbeat after which a member is removed.
-      settle: Seconds in which members that Redis has lost come back.
+    Those that take `tick` and `over` do so from its `Standing`.
     """
 
-    def __init__(self, names: Names, member: str, forget: int, settle: float) -> None:
+    def __init__(self, names: Names, member: str) -> None:
         self._names = names
         self._member = member
-        self._periods = (forget, round(settle * 1000))
+        self._channel = names.channel_of(member)
 
-    def register(self, *, was_member: bool) -> Command:
-        """Be in the set; the reply is 1 if we were not."""
-        keys = (self._names.members, self._names.unsettled)
-        return ("EVAL", _REGISTER, 2, *keys, self._member, int(was_member), *self._periods)
+    def beat(self, tick: int, over: int, message: bytes) -> Command:
+        """Be in the set, and let us hear a message; the reply is whether we stood in it, and the tick of this beat."""
+        names = self._names
+        return ("EVAL", _BEAT, 1, names.members, self._member, tick, over, _EXPIRES, self._channel, message)
 
-    def leave(self) -> Command:
-        return ("ZREM", self._names.members, self._member)
+    def announce(self, tick: int, over: int, message: bytes) -> Command:
+        """Publish to all; the reply is the last tick of all, 0 if we do not stand in the set, and what is in it."""
+        return ("EVAL", _ANNOUNCE, 1, self._names.members, self._member, tick, over, self._names.announcements, message)
 
-    def announce(self, message: bytes) -> Command:
-        """Publish to all; the reply says whether the set may lack some, and the set, as of the same moment."""
-        keys = (self._names.members, self._names.unsettled)
-        return ("EVAL", _ANNOUNCE, 2, *keys, self._names.announcements, message, *self._periods)
+    def leave(self, message: bytes) -> Command:
+        """Be in the set no more, and publish that to all."""
+        return ("EVAL", _LEAVE, 1, self._names.members, self._member, self._names.announcements, message)
 
-    def acknowledge(self, member: str, message: bytes) -> Command:
-        return ("PUBLISH", self._names.acknowledgements(member), message)
+    def tell(self, member: str, message: bytes) -> Command:
+        return ("PUBLISH", self._names.channel_of(member), message)
 
     def subscribe(self) -> Command:
-        return ("SUBSCRIBE", self._names.announcements, self._names.acknowledgements(self._member))
+        return ("SUBSCRIBE", self._names.announcements, self._channel)
 
 
 class RedisLink:
@@ -113,7 +120,7 @@ class RedisLink:
         """Send commands together and return their replies.
 
         Raises:
-          RedisError: one of them failed; the others' replies may still be to come: the link is of no use any more.
+          RedisError: one of them failed; the others' replies may be still to come: the link is of no use any more.
         """
         await self.send(*commands)
         return [await self.read() for _ in commands]

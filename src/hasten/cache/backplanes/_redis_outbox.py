@@ -3,20 +3,33 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from time import monotonic
+from typing import Any, NamedTuple
 
 from hasten.cache.backplanes._announcing import Announcing, Batch
-from hasten.cache.backplanes._messages import Acknowledgement, Announcement, encode
+from hasten.cache.backplanes._messages import Acknowledgement, Announcement, Departure, encode
 from hasten.cache.backplanes._patience import patience
-from hasten.cache.backplanes._redis_link import Command, Commands, RedisLink
+from hasten.cache.backplanes._redis_link import MARK, Command, Commands, RedisLink
+from hasten.cache.backplanes._standing import Standing
 
-_Answered = Callable[[Any], None]
+
+class _Request(NamedTuple):
+    """A command, what is done with its reply, and what is done when there will be none."""
+
+    command: Command
+    answered: Callable[[Any], None]
+    lost: Callable[[], None]
 
 
 class Outbox:
-    """Sends announcements, acknowledgements and registrations on one connection, until that is lost.
+    """Sends beats, announcements and acknowledgements on one connection, until that is lost.
+
+    It keeps our standing in the set, for replies say something about it: they are taken in the order of the commands,
+    and before the next command is made.
 
     Args:
+      member: Our name.
       timeout: Seconds for a round trip.
     """
 
@@ -28,9 +41,10 @@ class Outbox:
         self._announcing = announcing
         self._member = member
         self._timeout = timeout
+        self._standing = Standing(announcing.patience)
         self._wanted = asyncio.Event()
         self._lost = False
-        self._asked: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._asked: list[_Request] = []
         self._applied: defaultdict[str, list[int]] = defaultdict(list)
 
     def wake(self) -> None:
@@ -42,18 +56,23 @@ class Outbox:
         self._applied[member].append(number)
         self._wanted.set()
 
-    async def ask(self, command: Command) -> Any:
-        """Return the reply to a command.
+    async def beat(self, message: bytes) -> None:
+        """Have our place in the set renewed and a message sent to us; return when Redis has done so.
 
         Raises:
           ConnectionError: the connection is lost.
         """
-        if self._lost:
-            raise ConnectionError("the connection is lost")
-        future = asyncio.get_running_loop().create_future()
-        self._asked.append((command, future))
-        self._wanted.set()
-        return await future
+        standing = self._standing
+
+        def answered(reply: tuple[int, int]) -> None:
+            stood, tick = reply
+            standing.beaten(tick, monotonic(), stood=bool(stood))
+
+        await self._ask(self._commands.beat(standing.tick, standing.over(monotonic()), message), answered)
+
+    async def leave(self) -> None:
+        """Be in the set no more, and tell those who may be waiting for us just now; see `beat`."""
+        await self._ask(self._commands.leave(encode(Departure(self._member))), _ignore)
 
     async def run(self) -> None:
         """Send until it fails, and then say so to all who wait.
@@ -68,59 +87,67 @@ class Outbox:
                 await self._send_all()
         finally:
             self._lost = True
-            for _, future in self._asked:
-                _lose(future)
+            for request in self._asked:
+                request.lost()
+
+    async def _ask(self, command: Command, answered: Callable[[Any], None]) -> None:
+        """Send a command and return when the reply has been taken."""
+        if self._lost:
+            raise ConnectionError("the connection is lost")
+        done = asyncio.get_running_loop().create_future()
+
+        def take(reply: Any) -> None:
+            answered(reply)
+            if not done.done():
+                done.set_result(None)
+
+        self._asked.append(_Request(command, take, partial(_lose, done)))
+        self._wanted.set()
+        await done
 
     async def _send_all(self) -> None:
-        batches = self._announcing.take_all()
-        asked, self._asked = self._asked, []
-        sent = [self._announcement(batch) for batch in batches]
-        sent += [(command, _setter(future)) for command, future in asked]
-        sent += self._acknowledgements()
+        requests = [*map(self._announcement, self._announcing.take_all()), *self._asked, *self._acknowledgements()]
+        self._asked = []
         try:
             async with patience(self._timeout):
-                replies = await self._link.ask([command for command, _ in sent])
+                replies = await self._link.ask([request.command for request in requests])
         except BaseException:
-            self._announcing.fail(batches)
-            for _, future in asked:
-                _lose(future)
+            for request in requests:
+                request.lost()
             raise
-        for (_, answered), reply in zip(sent, replies, strict=True):
-            answered(reply)
+        for request, reply in zip(requests, replies, strict=True):
+            request.answered(reply)
 
-    def _announcement(self, batch: Batch) -> tuple[Command, _Answered]:
-        content = batch.invalidation()
-        message = encode(Announcement(1, self._member, batch.number, content.keys, content.tags))
+    def _announcement(self, batch: Batch) -> _Request:
+        content, standing = batch.invalidation(), self._standing
+        message = encode(Announcement(self._member, batch.number, content.keys, content.tags))
 
         def answered(reply: tuple[int, list[bytes]]) -> None:
-            unsettled, members = reply
-            others = [name for name in map(bytes.decode, members) if name != self._member]
-            self._announcing.sent(batch, others, in_full=bool(unsettled))
+            last_tick, found = reply
+            if last_tick:
+                standing.saw(last_tick, monotonic())
+            members = {name.decode() for name in found}
+            self._announcing.sent(batch, members - {self._member, MARK}, strangers=MARK not in members)
 
-        return self._commands.announce(message), answered
+        command = self._commands.announce(standing.tick, standing.over(monotonic()), message)
+        return _Request(command, answered, partial(self._announcing.fail, (batch,)))
 
-    def _acknowledgements(self) -> list[tuple[Command, _Answered]]:
+    def _acknowledgements(self) -> list[_Request]:
         """One message to each member of which we have applied something, however much that is."""
         applied, self._applied = self._applied, defaultdict(list)
         return [
-            (self._commands.acknowledge(member, encode(Acknowledgement(1, self._member, tuple(numbers)))), _ignore)
+            _Request(
+                self._commands.tell(member, encode(Acknowledgement(self._member, tuple(numbers)))), _ignore, _ignore
+            )
             for member, numbers in applied.items()
         ]
 
 
-def _setter(future: "asyncio.Future[Any]") -> _Answered:
-    def answered(reply: Any) -> None:
-        if not future.done():
-            future.set_result(reply)
-
-    return answered
+def _ignore(_: Any = None) -> None:
+    """How many heard a message does not matter; nor that nobody did."""
 
 
-def _ignore(_: Any) -> None:
-    """How many heard an acknowledgement does not matter."""
-
-
-def _lose(future: "asyncio.Future[Any]") -> None:
-    if not future.done():
-        future.set_exception(ConnectionError("the connection is lost"))
-        future.exception()  # whoever waits may be gone
+def _lose(done: "asyncio.Future[None]") -> None:
+    if not done.done():
+        done.set_exception(ConnectionError("the connection is lost"))
+        done.exception()  # whoever waits may be gone

@@ -1,8 +1,8 @@
 """Where Redis is: a URL or a client of the user's, and the connections of our own that are made there.
 
-Members of a namespace must meet on one node, because only there does the answer to a ping come behind what was
-announced before it. Alone or behind Sentinel that is the master; in a Cluster it is the node that has the slot of the
-namespace. A message that the nodes of a Cluster pass on to each other may come behind any ping.
+Members of a namespace must meet on one node, because only there does a beat come back behind what was announced before
+it. Alone or behind Sentinel that is the master; in a Cluster it is the node that has the slot of the namespace. What
+the nodes of a Cluster pass on to each other may come behind any beat.
 """
 
 from inspect import signature
@@ -92,8 +92,8 @@ class RedisPlace:
 def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     """Return a connection's settings without what makes it act by itself.
 
-    RESP2, because its answer to a ping is told from a message by its form, and because redis-py 8 formats every message
-    of RESP3 for its log. No `driver_info`, for which redis-py 8 reads its version from disk, in the loop.
+    RESP2, because messages are replies like others there, and redis-py 8 formats every message of RESP3 for its log.
+    No `driver_info`, for which redis-py 8 reads its version from disk, in the loop.
     """
     left_out = ("maint_", "orig_", "oss_cluster_", "himport_", "legacy_responses", "response_callbacks")
     plain = {name: value for name, value in settings.items() if not name.startswith(left_out)}

@@ -3,14 +3,23 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from itertools import count
 from time import monotonic
 from typing import Any
 
-from hasten.cache._backplane import TRUST_SECONDS, UNTRUSTED_SECONDS, Invalidation, Listener
+from hasten.cache._backplane import Invalidation, Listener
 from hasten.cache.backplanes._announcing import Announcing
-from hasten.cache.backplanes._messages import Announcement, UnreadableMessage, acknowledgement, announcement
+from hasten.cache.backplanes._messages import (
+    Acknowledgement,
+    Beat,
+    Departure,
+    UnreadableMessage,
+    encode,
+    message_to_all,
+    message_to_one,
+)
 from hasten.cache.backplanes._patience import patience
 from hasten.cache.backplanes._redis_link import Commands, Names, RedisLink
 from hasten.cache.backplanes._redis_outbox import Outbox
@@ -19,36 +28,26 @@ _logger = logging.getLogger("hasten.cache")
 
 
 @dataclass(frozen=True, slots=True)
-class Periods:
-    """Seconds; all members of a namespace have the same.
+class Membership:
+    """What stays the same through reconnects.
 
     Attributes:
-      trust: TRUST_SECONDS of the contract; a heartbeat comes three times in it.
-      untrusted: UNTRUSTED_SECONDS of the contract.
-      forget: Without a heartbeat for so long, a member is removed: nobody waits for it any more.
-      settle: So long after Redis has lost members, or removed one, every announcement is waited out in full.
+      member: Our name.
+      trust: Seconds for which a beat gives trust.
+      numbers: Of our beats. A server that stood still may take one of a session that is long over.
     """
-
-    trust: float = TRUST_SECONDS
-    untrusted: float = UNTRUSTED_SECONDS
-    forget: int = 10
-    settle: float = 5.0
-
-    @property
-    def answer(self) -> float:
-        """How long an answer may take before the connection counts as lost."""
-        return self.trust / 2
-
-
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """What stays the same through reconnects."""
 
     member: str
     names: Names
-    periods: Periods
+    trust: float
     announcing: Announcing
     listener: Listener
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def answer(self) -> float:
+        """Seconds that an answer may take before the connection counts as lost."""
+        return self.trust / 2
 
 
 class Session:
@@ -56,46 +55,42 @@ class Session:
 
     Trust is given in this order, and each step waits for the one before:
 
-    1. subscribed, so that nothing is missed from here on;
-    2. registered, so that who announces from here on waits for us;
-    3. a ping is sent on the connection that hears, and its answer read: what was announced before the server took the
-       ping has been applied by then.
+    1. subscribed, so that nothing is missed from here on; the memory is emptied of what was before;
+    2. a beat is sent, a script that puts us into the set of members and publishes to us alone;
+    3. what it publishes is heard: what was announced before the server took the beat has been applied by then, and who
+       announces from then on knows of us.
 
-    Steps 2 and 3 are repeated. If step 2 finds that we were not in the set, others may not have waited for us: that is
-    as if we had just joined.
+    Steps 2 and 3 are repeated. The beat goes out on one connection and comes back on the other, which shows that both
+    lead to the same server.
 
     Attributes:
-      joined: It is now.
-      has_joined: It was, or is.
+      joined: Trust has been given, and the connections stand.
 
     Args:
-      links: To hear on, and to send on; not open yet.
-      was_member: We had a place in the set of members.
+      listening, sending: The connections; not open yet.
+      when_joined: Called with the first trust.
     """
 
-    def __init__(self, membership: Membership, links: tuple[RedisLink, RedisLink], *, was_member: bool) -> None:
+    def __init__(
+        self, membership: Membership, listening: RedisLink, sending: RedisLink, *, when_joined: Callable[[], None]
+    ) -> None:
         self._membership = membership
-        self._listening, self._sending = links
-        self._was_member = was_member
-        self._commands = Commands(
-            membership.names, membership.member, membership.periods.forget, membership.periods.settle
-        )
+        self._listening = listening
+        self._sending = sending
+        self._when_joined = when_joined
+        self._commands = Commands(membership.names, membership.member)
         self.outbox = Outbox(
-            self._sending,
-            self._commands,
-            membership.announcing,
-            member=membership.member,
-            timeout=membership.periods.answer,
+            sending, self._commands, membership.announcing, member=membership.member, timeout=membership.answer
         )
-        self.joined = self.has_joined = False
+        self.joined = False
         self._trusted_until = 0.0
         self._leaving = False
         self._subscribed = asyncio.Event()
-        self._ping = 0
-        self._answered: asyncio.Future[None] | None = None
-        self._own_channel = membership.names.acknowledgements(membership.member).encode()
+        self._beat_number = 0
+        self._heard: asyncio.Future[None] | None = None  # done when the beat of that number is
+        self._to_all = membership.names.announcements.encode()
 
-    async def run(self, when_joined: Callable[[], None]) -> None:
+    async def run(self) -> None:
         """Join and stay; never returns.
 
         Raises:
@@ -103,10 +98,10 @@ class Session:
           Exception: the listener's, or a fault of ours.
         """
         try:
-            async with patience(self._membership.periods.trust):
+            async with patience(self._membership.trust):
                 await self._listening.open()
                 await self._sending.open()
-            await _until_one_fails(self.outbox.run(), self._hear(), self._beat_on(when_joined))
+            await _until_one_fails(self.outbox.run(), self._hear(), self._beat_on())
         finally:
             self.joined = False
             await self._listening.close()
@@ -116,94 +111,80 @@ class Session:
         """Be a member no more; trust is not given again. Nobody waits for us when this returns.
 
         Raises:
-          ConnectionError, TimeoutError: it could not be said; others wait for us until we are forgotten.
+          ConnectionError, TimeoutError: it could not be said; others wait for us once.
         """
-        self._leaving = True  # a registration that has been asked for already is sent before this:
-        async with patience(self._membership.periods.answer):
-            await self.outbox.ask(self._commands.leave())
+        self._leaving = True
+        async with patience(self._membership.answer):
+            await self.outbox.leave()  # behind a beat that may be under way
 
     # ---- hearing
 
     async def _hear(self) -> None:
         await self._listening.send(self._commands.subscribe())
         while True:
-            await self._take(await self._listening.read())
-
-    async def _take(self, reply: list[Any]) -> None:
-        kind = reply[0]
-        if kind == b"message":
-            if reply[1] == self._own_channel:
-                self._take_acknowledgement(reply[2])
+            kind, channel, content = await self._listening.read()
+            if kind == b"subscribe":
+                if content == 2:  # the second of two channels
+                    self._subscribed.set()
+            elif channel == self._to_all:
+                self._take_from_all(content)
             else:
-                self._take_announcement(reply[2])
-        elif kind == b"pong":
-            if self._answered is not None and not self._answered.done() and reply[1] == b"%d" % self._ping:
-                self._answered.set_result(None)
-        elif kind == b"subscribe" and reply[2] == 2:  # the second one of two
-            self._subscribed.set()
+                self._take_from_one(content)
 
-    def _take_announcement(self, data: bytes) -> None:
+    def _take_from_all(self, data: bytes) -> None:
         try:
-            message = announcement(data)
+            message = message_to_all(data)
         except UnreadableMessage as error:
             _logger.warning("backplane: %s; the memory is emptied", error)
-            self._membership.listener.distrust()  # it may be anything; whoever sent it waits us out
+            self._membership.listener.distrust()  # it may be anything; whoever sent it waits until our trust is over
             return
-        if message.member != self._membership.member:  # our own was applied before it was sent
-            self._apply(message)
+        if message.member == self._membership.member:
+            return  # our own was applied before it was sent
+        if isinstance(message, Departure):
+            self._membership.announcing.departed(message.member)
+        else:
+            self._membership.listener.apply(Invalidation(message.keys, message.tags))
+            self.outbox.acknowledge(message.member, message.number)
 
-    def _apply(self, message: Announcement) -> None:
-        self._membership.listener.apply(Invalidation(message.keys, message.tags))
-        self.outbox.acknowledge(message.member, message.number)
-
-    def _take_acknowledgement(self, data: bytes) -> None:
+    def _take_from_one(self, data: bytes) -> None:
         try:
-            message = acknowledgement(data)
+            message = message_to_one(data)
         except UnreadableMessage as error:
             _logger.warning("backplane: %s", error)
             return
-        self._membership.announcing.acknowledged(message.member, message.numbers)
+        if isinstance(message, Acknowledgement):
+            self._membership.announcing.acknowledged(message.member, message.numbers)
+        elif self._heard is not None and not self._heard.done() and message.number == self._beat_number:
+            self._heard.set_result(None)
 
-    # ---- the heartbeat
+    # ---- beating
 
-    async def _beat_on(self, when_joined: Callable[[], None]) -> None:
-        trust = self._membership.periods.trust
+    async def _beat_on(self) -> None:
+        trust = self._membership.trust
         async with patience(trust):
             await self._subscribed.wait()
+            self._membership.listener.distrust()
             await self._beat()
-        self.joined = self.has_joined = True
-        when_joined()
+        self.joined = True
+        self._when_joined()
         while not self._leaving:
             await asyncio.sleep(random.uniform(0.8, 1.0) * trust / 3)
             # Until trust ends; longer when we were late ourselves, and it has ended for that.
-            async with patience(max(self._trusted_until - monotonic(), self._membership.periods.answer)):
+            async with patience(max(self._trusted_until - monotonic(), self._membership.answer)):
                 await self._beat()
         await asyncio.Event().wait()  # to the end of the others
 
     async def _beat(self) -> None:
         if self._leaving:
             return
-        added = await self.outbox.ask(self._commands.register(was_member=self._was_member))
-        self._was_member = True
-        sent = await self._ping_once()
-        self._trust_from(sent, forget=bool(added) or not self.joined)
-
-    async def _ping_once(self) -> float:
-        """Return when the ping was sent whose answer has come."""
-        self._ping += 1
-        self._answered = asyncio.get_running_loop().create_future()
+        self._beat_number = next(self._membership.numbers)
+        self._heard = asyncio.get_running_loop().create_future()
         sent = monotonic()
-        await self._listening.send(("PING", self._ping))
-        await self._answered
-        return sent
-
-    def _trust_from(self, sent: float, *, forget: bool) -> None:
-        if self._leaving:  # since the ping was sent
-            return
-        if forget:
-            self._membership.listener.distrust()
-        self._trusted_until = sent + self._membership.periods.trust
-        self._membership.listener.trust(self._trusted_until)
+        await self.outbox.beat(encode(Beat(self._beat_number)))
+        await self._heard
+        if not self._leaving:
+            self._trusted_until = sent + self._membership.trust
+            self._membership.listener.trust(self._trusted_until)
 
 
 async def _until_one_fails(*work: Coroutine[Any, Any, None]) -> None:

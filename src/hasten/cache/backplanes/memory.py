@@ -2,7 +2,7 @@
 
 ours, theirs = memory_backplanes(2)
 theirs.hold()             # what is announced reaches it late, like a process that is frozen
-theirs.cut_off()          # it has lost its connection, and is waited out
+theirs.cut_off()          # it has lost its connection
 theirs.restore()          # it is as it was
 """
 
@@ -10,8 +10,8 @@ import asyncio
 from collections import deque
 from time import monotonic
 
-from hasten.cache._backplane import TRUST_SECONDS, UNTRUSTED_SECONDS, Backplane, Invalidation, Listener
-from hasten.cache.backplanes._announcing import MARGIN_SECONDS, Announcing, Batch
+from hasten.cache._backplane import TRUST_SECONDS, Backplane, Invalidation, Listener
+from hasten.cache.backplanes._announcing import Announcing, Batch
 
 
 class _Bus:
@@ -20,40 +20,31 @@ class _Bus:
     def __init__(self) -> None:
         self.members: dict[str, MemoryBackplane] = {}
 
-    def publish(self, batch: Batch, by: "MemoryBackplane") -> None:
-        for member in self.members.values():
-            if member is not by:
-                member.receive(batch, by)
 
-
-def memory_backplanes(
-    count: int, *, trust_seconds: float = TRUST_SECONDS, untrusted_seconds: float = UNTRUSTED_SECONDS
-) -> "list[MemoryBackplane]":
+def memory_backplanes(count: int, *, trust_seconds: float = TRUST_SECONDS) -> "list[MemoryBackplane]":
     """Return so many backplanes that hear each other.
 
     Args:
-      trust_seconds, untrusted_seconds: Instead of the contract's periods, so that a test does not wait.
+      trust_seconds: Instead of the contract's, so that a test does not wait.
     """
     bus = _Bus()
-    return [
-        MemoryBackplane(bus, f"memory {number}", trust_seconds, untrusted_seconds) for number in range(1, count + 1)
-    ]
+    return [MemoryBackplane(bus, f"memory {number}", trust_seconds) for number in range(1, count + 1)]
 
 
 class MemoryBackplane(Backplane):
     """One member of a bus within the process; made by `memory_backplanes`."""
 
-    def __init__(self, bus: _Bus, name: str, trust_seconds: float, untrusted_seconds: float) -> None:
+    def __init__(self, bus: _Bus, name: str, trust_seconds: float) -> None:
         self.name = name
         self._bus = bus
         self._trust_seconds = trust_seconds
-        self._announcing = Announcing(max(trust_seconds, untrusted_seconds) + MARGIN_SECONDS)
+        self._announcing = Announcing(trust_seconds)
         self._listener: Listener | None = None
         self._inbox: deque[tuple[Batch, MemoryBackplane]] = deque()
         self._connected = False
         self._held = False
         self._trusted_until = 0.0
-        self._beat: asyncio.TimerHandle | None = None
+        self._next_beat: asyncio.TimerHandle | None = None
 
     async def start(self, listener: Listener) -> None:
         """Join the members; heard at once."""
@@ -72,18 +63,18 @@ class MemoryBackplane(Backplane):
 
     async def aclose(self) -> None:
         """Leave the members; what is announced just now returns False."""
-        self._bus.members.pop(self.name, None)
         self._lose()
+        if self._bus.members.pop(self.name, None) is not None:
+            for member in self._bus.members.values():
+                member.departed(self.name)
         self._announcing.fail_all()
-        self._inbox.clear()
         self._listener = None
 
     # ---- what a test does
 
     def cut_off(self) -> None:
-        """Lose the connection: nothing is heard any more, announcing fails; the others wait this member out."""
+        """Lose the connection: nothing is heard, announcing fails; the others wait until trust would have been over."""
         self._lose()
-        self._inbox.clear()
 
     def hold(self) -> None:
         """Let nothing through until `restore`: nothing is applied nor acknowledged, and trust runs out."""
@@ -93,9 +84,8 @@ class MemoryBackplane(Backplane):
         """Undo `hold` and `cut_off`: apply and acknowledge what was held back, join again what was cut off."""
         self._held = False
         if self._connected:
-            self._drain()
+            self._beat()
         else:
-            self._inbox.clear()
             self._join()
 
     # ---- the bus
@@ -110,13 +100,24 @@ class MemoryBackplane(Backplane):
         """Note that another one has applied what we announced."""
         self._announcing.acknowledged(by, (batch.number,))
 
+    def departed(self, member: str) -> None:
+        """Wait for another one no more."""
+        self._announcing.departed(member)
+
+    def may_have_trust(self, now: float) -> bool:
+        """Whether others must wait for this member."""
+        return now < self._trusted_until
+
     def _publish(self) -> None:
+        now = monotonic()
+        others = [member for member in self._bus.members.values() if member is not self]
         for batch in self._announcing.take_all():
-            self._bus.publish(batch, self)
-            self._announcing.sent(batch, [name for name in self._bus.members if name != self.name])
+            for member in others:
+                member.receive(batch, self)
+            self._announcing.sent(batch, [member.name for member in others if member.may_have_trust(now)])
 
     def _drain(self) -> None:
-        while self._inbox and self._connected and not self._held and self._listener is not None:
+        while self._inbox and not self._held and self._listener is not None:
             batch, by = self._inbox.popleft()
             self._listener.apply(batch.invalidation())
             by.acknowledged(batch, self.name)
@@ -127,24 +128,23 @@ class MemoryBackplane(Backplane):
         if self._listener is not None:
             self._connected = True
             self._listener.distrust()
-            self._keep_trust()
+            self._beat()
 
-    def _keep_trust(self) -> None:
-        """Trust while the bus is heard, as a ping would show it; distrust when it has not been for too long."""
-        now = monotonic()
-        if not self._held:
-            self._drain()
-            self._trusted_until = now + self._trust_seconds
-            if self._listener is not None:
-                self._listener.trust(self._trusted_until)
-        elif now >= self._trusted_until:
-            self._lose()
+    def _beat(self) -> None:
+        """Give trust while the bus is heard, and come again."""
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+        self._next_beat = asyncio.get_running_loop().call_later(self._trust_seconds / 3, self._beat)
+        if self._held or self._listener is None:
             return
-        self._beat = asyncio.get_running_loop().call_later(self._trust_seconds / 3, self._keep_trust)
+        self._drain()
+        self._trusted_until = monotonic() + self._trust_seconds
+        self._listener.trust(self._trusted_until)
 
     def _lose(self) -> None:
-        if self._beat is not None:
-            self._beat.cancel()
+        if self._next_beat is not None:
+            self._next_beat.cancel()
+        self._inbox.clear()
         if self._connected and self._listener is not None:
             self._connected = False
             self._listener.distrust()

@@ -7,11 +7,14 @@
 Each process has two connections of its own: one that hears and one that sends. Redis runs commands one after another,
 and the connection that hears gets what they cause in that order; this is all that the protocol needs of it:
 
-- A script publishes an announcement and returns the members of the same moment. Each of them acknowledges on the
-  announcer's own channel when it has applied it; one that does not is waited out, and `_announcing` says why that is
-  enough.
-- A member's trust reaches from each ping that it has sent, on the connection that hears, and that was answered
-  (`_redis_session` says in what order).
+- A script publishes an announcement and returns the set of members of the same moment. Each of them acknowledges on the
+  announcer's own channel when it has applied it (`_announcing`).
+- A script beats: it renews our place in the set and publishes to our own channel (`_redis_session`).
+- Each place says which beat, of all members' beats, was the member's last. Who remembers how old some beat is by its
+  own clock knows whose trust is over, and removes them (`_standing`).
+- The set bears a mark that nobody who has trust is missing in it. A new set has none, nor one that begins anew because
+  Redis has lost its data: there may be strangers, and whoever announces waits for as long as trust lasts. The mark is
+  set by a member that has been in the set for that long.
 - We apply what we announce ourselves at once, before it is sent, and count as having acknowledged it for that. Our own
   message is ignored when it comes back: it would drop what has been loaded since, which is valid.
 
@@ -19,8 +22,9 @@ What this does not hold against:
 
 - Two masters. While a Redis that was cut off from its sentinels or its cluster still takes commands, members on its
   side do not hear those on the other. `min-replicas-to-write 1` with `min-replicas-max-lag 1` makes that short.
-- A process that Redis does not know (not joined yet; or cut off for longer than `forget`) may serve what it keeps
-  without trust, UNTRUSTED_SECONDS long.
+- A Redis that comes back without its last writes, from a snapshot or as a replica that had not got them yet: members
+  that joined in these are strangers to a set with a mark, for TRUST_SECONDS. (What was deleted from the second tier
+  in these writes is back as well.)
 - A machine whose monotonic clock stands still while it is suspended.
 """
 
@@ -33,12 +37,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hasten._core.errors import ConfigurationError
-from hasten.cache._backplane import Backplane, Invalidation, Listener
-from hasten.cache.backplanes._announcing import MARGIN_SECONDS, Announcing
+from hasten.cache._backplane import TRUST_SECONDS, Backplane, Invalidation, Listener
+from hasten.cache.backplanes._announcing import Announcing
 from hasten.cache.backplanes._patience import patience
 from hasten.cache.backplanes._redis_link import Names, RedisLink
 from hasten.cache.backplanes._redis_place import Failures, RedisPlace
-from hasten.cache.backplanes._redis_session import Membership, Periods, Session
+from hasten.cache.backplanes._redis_session import Membership, Session
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
@@ -55,40 +59,45 @@ def redis_backplane(address: str, namespace: str) -> "RedisBackplane":
 class RedisBackplane(Backplane):
     """A member among the processes that have the same namespace on the same Redis. One event loop's.
 
-    An announcement takes 0.06 ms in one process, 0.4 ms (p99 1.5) with 4 and 1.7 ms (p99 5.8) with 16 processes that
-    share the two cores with Redis; its CPU is 50, 130 and 220 µs here, 100 to 140 in each other process, and 4 to 7 and
-    2 to 3 when 64 are under way at once.
+    An announcement takes 0.10 ms in one process, 0.18 with 2 and 0.35 (p99 0.8) with 4 that share two cores with Redis;
+    its CPU is 60, 90 and 130 µs here and 70 to 90 in each other process, 5 to 6 and 1 to 2 when 64 are under way at
+    once. Of N members it takes a script, whose message goes to all, and a message from each other one.
 
     Args:
       where: A URL as for the second tier: `redis://`, `rediss://`, `unix://`, `redis+cluster://host:port,host:port`,
         `redis+sentinel://host:port,host:port/service/db`; or a client of redis-py's asyncio side, of which only the
         settings are used: it is not closed, and none of its connections taken.
       namespace: Whose caches hear each other.
-      periods: Instead of the contract's, for tests; the same for all members.
+      trust_seconds: Instead of the contract's, for tests; the same for all members.
     Raises:
       ConfigurationError: the URL or the namespace is wrong.
     """
 
     def __init__(
-        self, where: "str | Redis | RedisCluster", namespace: str = "hasten", *, periods: Periods | None = None
+        self,
+        where: "str | Redis | RedisCluster",
+        namespace: str = "hasten",
+        *,
+        trust_seconds: float = TRUST_SECONDS,
     ) -> None:
         if not namespace or not namespace.isprintable() or "}" in namespace:
             raise ConfigurationError(f"backplane namespace {namespace!r}", "must be printable text without }")
         self._place = RedisPlace(where)
         self.name = self._place.name
         self._names = Names.of(namespace)
-        self._periods = periods or Periods()
-        self._announcing = Announcing(max(self._periods.trust, self._periods.untrusted) + MARGIN_SECONDS)
+        self._trust_seconds = trust_seconds
+        self._announcing = Announcing(trust_seconds)
         self._listener: Listener | None = None
         self._session: Session | None = None
-        self._was_member = False
         self._first_try: asyncio.Future[None] | None = None  # done when it has joined, or failed
+        self._failures = 0  # tries to join that have failed since we were a member
         self._life: asyncio.Task[None] | None = None
 
     async def start(self, listener: Listener) -> None:
         """Begin to join; what is announced until the first try has succeeded or failed waits for that."""
         self._listener = listener
-        membership = Membership(secrets.token_hex(8), self._names, self._periods, self._announcing, listener)
+        membership = Membership(secrets.token_hex(8), self._names, self._trust_seconds, self._announcing, listener)
+        self._failures = 0
         self._first_try = asyncio.get_running_loop().create_future()
         # An empty context: it outlives the request that has started it, and must not end at that one's deadline.
         self._life = asyncio.get_running_loop().create_task(self._live(membership), context=contextvars.Context())
@@ -99,7 +108,8 @@ class RedisBackplane(Backplane):
         What is announced in one pass of the loop is sent as one message, and told to a listener as one invalidation.
 
         Returns:
-          False at once while there is no connection; within half of TRUST_SECONDS if it is lost meanwhile.
+          True after TRUST_SECONDS and 5 % at the latest. False at once while there is no connection, and after half of
+          TRUST_SECONDS if it is lost before Redis has answered.
         """
         if self._listener is not None:
             self._listener.apply(invalidation)
@@ -131,37 +141,32 @@ class RedisBackplane(Backplane):
     # ---- the life of a member
 
     async def _live(self, membership: Membership) -> None:
-        failures = 0
         try:
             while True:
-                had_joined = await self._join_and_stay(membership, first=not failures)
-                failures = 0 if had_joined else failures + 1
-                await asyncio.sleep(_pause(failures))
+                await self._join_and_stay(membership)
+                await asyncio.sleep(_pause(self._failures))
+                self._failures += 1
         finally:
             self._end_first_try()
 
-    async def _join_and_stay(self, membership: Membership, *, first: bool) -> bool:
-        """Be a member until the connection is lost; return whether we were one.
-
-        Args:
-          first: The last try has not failed: this failure is news.
-        """
-        session: Session | None = None
+    async def _join_and_stay(self, membership: Membership) -> None:
+        """Be a member until the connection is lost."""
         try:
-            async with patience(self._periods.trust):
-                hears, sends = await self._place.connections(2, self._names.members)
-            links = RedisLink(hears), RedisLink(sends)
-            session = self._session = Session(membership, links, was_member=self._was_member)
-            await session.run(self._end_first_try)
+            async with patience(self._trust_seconds):
+                listening, sending = map(RedisLink, await self._place.connections(2, self._names.members))
+            self._session = Session(membership, listening, sending, when_joined=self._note_joined)
+            await self._session.run()
         except Exception as error:  # also of the listener, or of ours: a member must not end by that
-            if first:
+            if not self._failures:
                 membership.listener.distrust()
                 _say(self.name, error)
         self._session = None
-        self._was_member = True  # or others may have been, which Redis does not know any more
         self._announcing.fail(self._announcing.take_all())
         self._end_first_try()
-        return session is not None and session.has_joined
+
+    def _note_joined(self) -> None:
+        self._failures = 0
+        self._end_first_try()
 
     def _end_first_try(self) -> None:
         if self._first_try is not None and not self._first_try.done():

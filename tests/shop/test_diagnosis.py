@@ -1,6 +1,7 @@
 """The doctor, on the real slow shop under load, finds what was planted and next to nothing else."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def report(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What `hasten doctor --json` says of the shop; it is told where the code is, not where to look in it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    start = f"{sys.executable} -m examples.shop slow --port {port} --database {data_set}"
+    database = shutil.copy(data_set, tmp_path_factory.mktemp("diagnosis") / "shop.sqlite")  # the plan has orders in it
+    start = f"{sys.executable} -m examples.shop slow --port {port} --database {database}"
     command = [sys.executable, "-m", "hasten", "doctor", "--start", start, "--json"]
     command += ["--plan", "examples/shop/plan.toml", "--target", f"http://127.0.0.1:{port}"]
     done = subprocess.run(

@@ -4,16 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.cache.backplanes.servers import RedisServer
+from tests.cache.backplanes.servers import RedisServer, redis_server
 
 
 @pytest.fixture
-def own_redis(redis_url: str) -> Iterator[RedisServer]:
-    """Return a redis-server of the test's own, which it may freeze; skip where there are no servers."""
-    assert redis_url
-    server = RedisServer()
-    try:
-        server.start()
+def own_redis() -> Iterator[RedisServer]:
+    """Return a redis-server of the test's own, which it may freeze."""
+    with redis_server() as server:
         yield server
-    finally:
-        server.remove()

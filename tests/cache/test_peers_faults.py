@@ -75,8 +75,8 @@ IN_WHAT_IS_KEPT = {
     ),
     "values cannot be invalidated together": ("cache/test_region.py::test_tags",),
     "what is in the second tier is unpickled": (
-        "cache/test_codec.py::test_pickle_without_key",
-        "cache/test_codec.py::test_signature_is_checked_first",
+        "cache/test_codec_pickle.py::test_pickle_without_key",
+        "cache/test_codec_pickle.py::test_signature_is_checked_first",
     ),
     "a cached function gives no coroutine, and create_task refuses it": (
         "cache/test_cached.py::test_uses_of_a_coroutine_function",
@@ -88,7 +88,9 @@ IN_THE_SECOND_TIER = {
         "cache/stores/test_redis.py::test_a_thousand_of_everything",
         "cache/stores/test_contract.py::test_everything_at_once",
     ),
-    "a failure passes for a miss, and nobody sees it": ("cache/test_two_tiers.py::test_an_ill_store_is_gone_without",),
+    "a failure passes for a miss, and nobody sees it": (
+        "cache/test_ill_second_tier.py::test_an_ill_store_is_gone_without",
+    ),
     "a cancelled command leaves its reply to the next one (CVE-2023-28858, CVE-2023-28859)": (
         "cache/stores/test_contract_cancellation.py::test_cancelled_commands_leave_the_connection_fit",
         "cache/stores/test_redis_servers.py::test_impatient_callers_of_a_frozen_redis",

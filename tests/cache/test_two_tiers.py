@@ -1,96 +1,19 @@
 """Caches that share a second tier and a backplane: one load for all, nothing stale anywhere."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from hasten._core.errors import ConfigurationError
-from hasten.cache import Cache, Loaded, Policy, Read, StoreError, StoreTimeout, codec_for
-from hasten.cache._region import Region
-from hasten.cache.backplanes.memory import MemoryBackplane, memory_backplanes
+from hasten.cache import Cache, Loaded, Policy, Region, StoreError, codec_for
+from hasten.cache.backplanes.memory import memory_backplanes
 from hasten.cache.stores.memory import MemoryStore
-from hasten.resilience import deadline
+from tests.cache.processes import Processes, with_two
 from tests.cache.running import passes, run
 from tests.cache.test_region import Source, expire
 from tests.conftest import LoopFactory
-
-
-class Shaky(MemoryStore):
-    """A store that fails, waits, or counts what is asked when the test says so.
-
-    Attributes:
-      error: Raised by everything.
-      hangs: Nothing is answered in time.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.error: StoreError | None = None
-        self.hangs = False
-
-    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
-        await self._mood()
-        return await super().read(key, tags)
-
-    async def invalidate(self, keys: Sequence[str] = (), tags: Sequence[str] = ()) -> tuple[int, ...]:
-        await self._mood()
-        return await super().invalidate(keys, tags)
-
-    async def _mood(self) -> None:
-        if self.hangs:
-            await asyncio.sleep(self.timeout)
-            raise StoreTimeout(self.name, "no answer")
-        if self.error is not None:
-            raise self.error
-
-
-class Processes:
-    """Two caches as two processes would have them.
-
-    Attributes:
-      store: What they share.
-      ours, theirs: A region of each, of the same name.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self.store = Shaky()
-        self.planes: list[MemoryBackplane] = memory_backplanes(2, trust_seconds=60.0)
-        self.caches = [Cache("memory://", self.store, backplane=plane, **options) for plane in self.planes]
-        self.ours, self.theirs = (self._region(cache) for cache in self.caches)
-
-    def _region(self, cache: Cache) -> Region[Any]:
-        policy = Policy(ttl=60.0, stale=60.0, jitter=0.0, early=0.0)
-        return cache.region("things", policy, codec=codec_for(Any))
-
-    async def join(self) -> None:
-        """Let both trust their memory."""
-        for cache in self.caches:
-            cache._core.start()
-        while not all(cache.statistics().trusted for cache in self.caches):
-            await asyncio.sleep(0)
-
-    async def aclose(self) -> None:
-        for cache in self.caches:
-            await cache.aclose()
-
-
-Scenario = Callable[[Processes, Source], Awaitable[None]]
-
-
-def with_two(loop_factory: LoopFactory, scenario: Scenario, **options: Any) -> None:
-    async def main() -> None:
-        processes = Processes(**options)
-        await processes.join()
-        try:
-            await scenario(processes, Source())
-        finally:
-            processes.store.error, processes.store.hangs = None, False
-            await processes.aclose()
-
-    run(loop_factory, main())
 
 
 def test_loaded_once_for_all(loop_factory: LoopFactory) -> None:
@@ -236,67 +159,6 @@ def test_tags_of_any_text(tag: str, loop_factory: LoopFactory) -> None:
     with_two(loop_factory, scenario)
 
 
-def test_an_ill_store_is_gone_without(loop_factory: LoopFactory) -> None:
-    """Values are loaded and kept shortly; nothing is raised into the request."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        processes.store.error = StoreError("memory", "no")
-        assert await processes.ours.load(7, source.load) == "value"
-        assert await processes.ours.load(7, source.load) == "value"
-        assert source.loads == 1
-        entry = processes.ours.entries[7]
-        assert entry.error_until - entry.loaded_at <= 1.0
-        assert processes.caches[0].statistics().second_failures == 1
-
-    with_two(loop_factory, scenario)
-
-
-def test_an_ill_store_when_asked_to_raise(loop_factory: LoopFactory) -> None:
-    """`on_error="raise"` raises what the store said, at once while the breaker is open."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        processes.store.error = StoreError("memory", "no")
-        with pytest.raises(StoreError, match="memory: no"):
-            await processes.ours.load(7, source.load)
-        with pytest.raises(StoreError, match="tried again soon"):
-            await processes.ours.load(7, source.load)
-        with pytest.raises(StoreError):
-            await processes.ours.invalidate(7)
-
-    with_two(loop_factory, scenario, on_error="raise")
-
-
-def test_a_store_that_hangs(loop_factory: LoopFactory) -> None:
-    """It costs its timeout once, and its wake-up is noticed."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        processes.store.hangs = True
-        for key in range(50):
-            assert await processes.ours.load(key, source.load) == "value"
-        assert processes.caches[0].statistics().second_failures == 1
-
-    with_two(loop_factory, scenario, timeout=0.01)
-
-
-def test_an_invalidation_that_cannot_be_told(loop_factory: LoopFactory) -> None:
-    """It is told as soon as the store is back; until then this process reads nothing that may be old."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        await processes.ours.load(7, source.load, ["product:7"])
-        await passes()
-        processes.store.error = StoreError("memory", "no")
-        source.value = "new"
-        assert await processes.caches[0].invalidate_tags("product:7") is False
-        assert processes.caches[0].statistics().pending == 1
-        processes.store.error = None
-        assert await processes.ours.load(7, source.load, ["product:7"]) == "new"
-        while processes.caches[0].statistics().pending:
-            await asyncio.sleep(0.01)
-        assert await processes.theirs.load(7, source.load, ["product:7"]) == "new"
-
-    with_two(loop_factory, scenario)
-
-
 def test_an_invalidation_whose_caller_is_cancelled(loop_factory: LoopFactory) -> None:
     """It goes on: who has committed a change and is cancelled then leaves no old value behind."""
 
@@ -387,20 +249,6 @@ def test_a_process_that_stands_still(loop_factory: LoopFactory) -> None:
     run(loop_factory, scenario())
 
 
-def test_what_the_second_tier_holds_means_nothing(loop_factory: LoopFactory) -> None:
-    """Bytes that are no value are a miss, and are overwritten."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        text = processes.ours.text_of(7)
-        await processes.store.write(text, b"\x00nonsense", 60.0)
-        assert await processes.ours.load(7, source.load) == "value"
-        await passes()
-        assert await processes.theirs.load(7, source.load) == "value"
-        assert source.loads == 1
-
-    with_two(loop_factory, scenario)
-
-
 def test_a_renewal_takes_what_another_has_renewed(loop_factory: LoopFactory) -> None:
     """Two processes whose value is stale make one load: the second takes the first one's."""
 
@@ -418,51 +266,6 @@ def test_a_renewal_takes_what_another_has_renewed(loop_factory: LoopFactory) -> 
         assert source.loads == 2
 
     with_two(loop_factory, scenario)
-
-
-def test_a_store_that_has_lost_everything(loop_factory: LoopFactory) -> None:
-    """Values are loaded again; none that was invalidated comes back."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        await processes.ours.load(7, source.load, ["news"])
-        await passes()
-        processes.store.lose_everything()
-        source.value = "new"
-        await processes.caches[1].invalidate_tags("news")
-        assert await processes.ours.load(7, source.load, ["news"]) == "new"
-
-    with_two(loop_factory, scenario)
-
-
-def test_a_caller_with_little_time(loop_factory: LoopFactory) -> None:
-    """A store that hangs gets half of what the caller's deadline leaves, so that the loader has the rest of it."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        processes.store.hangs = True
-        async with deadline(0.5):
-            assert await processes.ours.load(7, source.load) == "value"
-        assert processes.caches[0].statistics().second_failures == 1
-        assert await processes.ours.load(8, source.load) == "value"  # the breaker is open: nothing is waited for
-        assert processes.caches[0].statistics().second_failures == 1
-
-    with_two(loop_factory, scenario, timeout=0.9)
-
-
-def test_a_caller_with_hardly_any_time(loop_factory: LoopFactory) -> None:
-    """A store that had no time to answer is not blamed."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        processes.store.hangs = True
-        async with deadline(0.2):
-            assert await processes.ours.load(7, source.load) == "value"
-        processes.store.hangs = False
-        assert await processes.theirs.load(8, source.load) == "value"
-        await passes()
-        loads = source.loads
-        assert await processes.ours.load(8, source.load) == "value"
-        assert source.loads == loads
-
-    with_two(loop_factory, scenario, timeout=60.0)
 
 
 def test_set_is_the_first_thing_done(redis_url: str, loop_factory: LoopFactory) -> None:
@@ -560,15 +363,3 @@ def test_two_event_loops(loop_factory: LoopFactory) -> None:
     run(loop_factory, load())
     with pytest.raises(ConfigurationError, match="second event loop"):
         run(loop_factory, load())
-
-
-def test_what_is_pending_when_the_cache_is_closed(loop_factory: LoopFactory, caplog: pytest.LogCaptureFixture) -> None:
-    """The log says what others will not hear of."""
-
-    async def scenario(processes: Processes, source: Source) -> None:
-        processes.store.error = StoreError("memory", "no")
-        assert await processes.ours.invalidate("key") is False
-        await processes.caches[0].aclose()
-        assert "1 invalidations could not be told" in caplog.text
-
-    with_two(loop_factory, scenario)

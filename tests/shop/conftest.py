@@ -1,6 +1,5 @@
 """One running shop per edition for all tests of this folder."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ import httpx
 import pytest
 
 from examples.shop.data import ensure
-from tests.cache.backplanes.servers import RedisServer
+from tests.cache.backplanes.servers import RedisServer, redis_server
 from tests.shop.running import Shop, launch
 
 
@@ -40,13 +39,5 @@ def shop(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytes
 @pytest.fixture
 def redis() -> Iterator[RedisServer]:
     """A redis-server that the test may kill and freeze."""
-    if shutil.which("redis-server") is None:
-        if os.environ.get("HASTEN_REQUIRE_SERVICES", "") not in {"", "0"}:
-            pytest.fail("no redis-server")
-        pytest.skip("no redis-server")
-    server = RedisServer()
-    try:
-        server.start()
+    with redis_server() as server:
         yield server
-    finally:
-        server.remove()

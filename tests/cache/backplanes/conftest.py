@@ -1,7 +1,6 @@
 """Backplanes in memory and on a real Redis."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -12,7 +11,7 @@ from hasten.cache._backplane import Backplane
 from hasten.cache.backplanes import memory_backplanes
 from hasten.cache.backplanes._redis_link import MARK, Names
 from hasten.cache.backplanes.redis import RedisBackplane
-from tests.cache.backplanes.servers import RedisServer
+from tests.cache.backplanes.servers import RedisServer, redis_server
 
 PATIENT = 90.0
 """Seconds of trust with which a test that waits for it to be over fails by its time limit."""
@@ -54,16 +53,8 @@ def backplanes(request: pytest.FixtureRequest, namespace: str) -> Backplanes:
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[RedisServer]:
     """A redis-server of this module's own."""
-    if shutil.which("redis-server") is None:
-        if os.environ.get("HASTEN_REQUIRE_SERVICES", "") not in {"", "0"}:
-            pytest.fail("no redis-server")
-        pytest.skip("no redis-server")
-    server = RedisServer()
-    try:
-        server.start()
+    with redis_server() as server:
         yield server
-    finally:
-        server.remove()
 
 
 @pytest.fixture

@@ -1,14 +1,17 @@
 """A redis-server of the test's own, which can be frozen, killed and started again."""
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
 import redis
 
 
@@ -74,3 +77,19 @@ class RedisServer:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """Start a redis-server that a test may do anything to; without one skip, or fail where every server is required."""
+    if shutil.which("redis-server") is None:
+        reason = "no redis-server"
+        if os.environ.get("HASTEN_REQUIRE_SERVICES", "") not in {"", "0"}:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = RedisServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -1,6 +1,6 @@
 """Redis alone, behind Sentinel or as a Cluster: which server has a key, and how a batch is put to it with redis-py.
 
-redis-py's source was read for this (8.1; the tests pass with 5.2 too):
+redis-py's source was read for this (8.1; the tests pass with 5.3 too):
 
 - Its sender and reader are not made for being cancelled by callers; here only the batch's own timeout cancels one, and
   redis-py closes that connection.

@@ -62,7 +62,7 @@ def _bounded() -> dict[str, Any]:
 
 
 def _known(made: type[Any], **options: Any) -> dict[str, Any]:
-    """Return those options that this version of redis-py has; older ones (from 5.2) do not need the others."""
+    """Return those options that this version of redis-py has; older ones (from 5.3) do not need the others."""
     parameters = signature(made.__init__).parameters
     return {name: value for name, value in options.items() if name in parameters}
 

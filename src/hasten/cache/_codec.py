@@ -105,16 +105,18 @@ class _Framed:
         return self._plain + data
 
     def decode(self, data: bytes) -> Any:
-        kind = data[:1]
         rest = memoryview(data)[1:]
-        if kind == self._compressed:
-            rest = memoryview(_decompress(rest))
-        elif kind != self._plain:
-            raise CodecError(f"not made by this codec: kind {kind!r} where {self._plain!r} is expected")
+        if not data.startswith(self._plain):
+            rest = self._decompressed(data[:1], rest)
         try:
             return self._load(rest)
         except Exception as error:  # of the driver, or of the user's own classes
             raise CodecError(f"cannot be decoded: {error}") from error
+
+    def _decompressed(self, kind: bytes, rest: memoryview) -> memoryview:
+        if kind != self._compressed:
+            raise CodecError(f"not made by this codec: kind {kind!r} where {self._plain!r} is expected")
+        return memoryview(_decompress(rest))
 
 
 class _Signed:

@@ -22,7 +22,7 @@ class Memory:
     Each region looks its keys up in a dict of its own; here stand the links between all of them and the bounds.
 
     Args:
-      max_entries: Most entries at once.
+      max_entries: Most entries at once; with 0 nobody may add one.
       max_bytes: Most estimated bytes of values at once; None counts no bytes.
       size_of: Estimates a value's bytes; called once a value, where `max_bytes` is set.
     Attributes:
@@ -35,13 +35,13 @@ class Memory:
     def __init__(
         self, max_entries: int = 100_000, max_bytes: int | None = None, size_of: Callable[[Any], int] | None = None
     ) -> None:
-        if max_entries < 1 or (max_bytes is not None and max_bytes < 1):
-            raise ConfigurationError("memory://", "max_entries and max_bytes must be at least 1")
+        if max_entries < 0 or (max_bytes is not None and max_bytes < 1):
+            raise ConfigurationError("memory://", "max_entries must be at least 0, max_bytes at least 1")
         self.epoch = object()
         self.trusted_until = math.inf
         self.evicted = 0
         self.size_bytes = 0
-        self._max_entries = max_entries
+        self.max_entries = max_entries
         self._max_bytes = max_bytes
         self._size_of = size_of or estimated_size
         self._count = 0
@@ -73,7 +73,7 @@ class Memory:
                 return False
             while self.size_bytes + entry.size_bytes > self._max_bytes:
                 self._evict()
-        while self._count >= self._max_entries:
+        while self._count >= self.max_entries:
             self._evict()
         self._link(entry)
         return True

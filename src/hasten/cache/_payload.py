@@ -18,6 +18,7 @@ import msgspec
 
 _MAGIC = b"hst\x01"
 _HEAD = struct.Struct("!4sIII5d")
+_HEAD_SIZE, _unpack_head, _INFINITE = _HEAD.size, _HEAD.unpack_from, math.inf  # 50 ns cheaper than by their owners
 _VERSIONS = tuple(struct.Struct(f"!{count}Q") for count in range(9))
 _TAG_MAX = 2**16
 
@@ -64,26 +65,33 @@ def pack(stored: Stored) -> bytes:
 
 def unpack(payload: bytes) -> Stored | None:
     """Return what `pack` was given; None for all that it has not made: cut off, of another format, hostile."""
-    if len(payload) < _HEAD.size:
+    if len(payload) < _HEAD_SIZE:
         return None
-    magic, data_size, names_size, count, loaded_at, seconds, fresh, stale, on_error = _HEAD.unpack_from(payload)
-    names_at = _HEAD.size + 8 * count
-    data_at = names_at + names_size
-    if magic != _MAGIC or count >= _TAG_MAX or len(payload) != data_at + data_size:
+    magic, data_size, names_size, count, loaded_at, seconds, fresh, stale, on_error = _unpack_head(payload)
+    data_at = _HEAD_SIZE + 8 * count + names_size
+    if magic != _MAGIC or len(payload) != data_at + data_size:
         return None
-    if not (fresh <= stale <= on_error and 0.0 <= seconds < math.inf and -math.inf < loaded_at < math.inf):
+    if not (fresh <= stale <= on_error and 0.0 <= seconds < _INFINITE and -_INFINITE < loaded_at < _INFINITE):
         return None  # not in order, or no number: a time that compares with nothing would never be over
-    tags: tuple[str, ...] = ()
-    versions: tuple[int, ...] = ()
-    if count or names_size:
-        try:
-            tags = tuple(payload[names_at:data_at].decode().split(" "))
-        except UnicodeDecodeError:
-            return None
-        if len(tags) != count:
-            return None
-        versions = _versions(count).unpack_from(payload, _HEAD.size)
-    return Stored(payload[data_at:], loaded_at, seconds, fresh, stale, on_error, tags, versions)
+    data = payload[data_at:]
+    if data_at == _HEAD_SIZE:
+        return Stored(data, loaded_at, seconds, fresh, stale, on_error)
+    tags = _tags(payload[data_at - names_size : data_at], count)
+    if tags is None:
+        return None
+    versions = _versions(count).unpack_from(payload, _HEAD_SIZE)
+    return Stored(data, loaded_at, seconds, fresh, stale, on_error, tags, versions)
+
+
+def _tags(names: bytes, count: int) -> tuple[str, ...] | None:
+    """Return the tags of a payload; None if these are not so many names."""
+    if count >= _TAG_MAX:
+        return None
+    try:
+        tags = tuple(names.decode().split(" "))
+    except UnicodeDecodeError:
+        return None
+    return tags if len(tags) == count else None
 
 
 def _versions(count: int) -> struct.Struct:

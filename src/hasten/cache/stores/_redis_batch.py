@@ -50,6 +50,11 @@ class Server(Protocol):
         """
 
 
+def values_of(found: dict[str, Any], keys: Sequence[str]) -> list[Any]:
+    """Return the values of these keys."""
+    return [found[key] for key in keys]
+
+
 class Request:
     """What one caller asks, and awaits: values under keys of the server, or a command.
 
@@ -59,7 +64,7 @@ class Request:
       wait_name: `cache GET redis localhost:6379`.
       wait_identity: The key it is about.
       keys: Of values to get.
-      shape: Makes the answer of the values.
+      answer_of: Makes the answer of what was found and of these keys.
     Attributes:
       command: What to execute instead.
       weight: How many keys it counts for in a batch.
@@ -83,12 +88,12 @@ class Request:
         wait_name: str,
         wait_identity: str,
         keys: Sequence[str] = (),
-        shape: Callable[[Sequence[Any]], Any] = list,
+        answer_of: Callable[[dict[str, Any], Sequence[str]], Any] = values_of,
     ) -> None:
         self.wait_name = wait_name
         self.wait_identity = wait_identity
         self.keys = keys
-        self.shape = shape
+        self.answer_of = answer_of
         self.weight = len(keys)
         # It only says that the end has come: an exception in it would be logged when nobody is there to take it.
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -114,12 +119,17 @@ class Request:
             raise type(error)(error.store, error.reason) from error.__cause__
         return self.reply
 
-    def end(self, reply: Any, error: StoreError | None = None) -> None:
+    def end(self, reply: Any) -> None:
         """Wake the caller, if it waits still."""
         self.ended = True
-        self.reply, self.error = reply, error
+        self.reply = reply
         if not self.future.done():
             self.future.set_result(None)
+
+    def fail(self, error: StoreError) -> None:
+        """Wake the caller: there is no reply."""
+        self.error = error
+        self.end(None)
 
     def give_up(self, error: StoreError) -> None:
         """Wake the caller: the server's reply would come too late for it."""
@@ -235,7 +245,7 @@ class Batches:
         found = dict(zip(wanted, values, strict=True))
         for request in batch:
             if request.command is None:
-                request.end(request.shape([found[key] for key in request.keys]))
+                request.end(request.answer_of(found, request.keys))
         for request, reply in zip(commanding, replies, strict=True):
             self._end(request, reply)
         if self._later:
@@ -244,14 +254,14 @@ class Batches:
 
     def _end(self, request: Request, reply: Any) -> None:
         refused = isinstance(reply, Exception)
-        request.end(None, self._failure(reply)) if refused else request.end(reply)
+        request.fail(self._failure(reply)) if refused else request.end(reply)
         if request.then is not None:
             (self._later if refused else self._queue).append(request.then)
 
     def _fail(self, batch: list[Request], error: BaseException) -> None:
         failure = self._failure(error)
         for request in batch:
-            request.end(None, failure)
+            request.fail(failure)
             if request.then is not None:
                 self._later.append(request.then)
 
@@ -303,7 +313,7 @@ class Batches:
             self._look.cancel()
         closed = StoreError(self._server.name, "closed")
         while self._queue:
-            self._queue.popleft().end(None, closed)
+            self._queue.popleft().fail(closed)
 
 
 def _reason(error: BaseException) -> str:

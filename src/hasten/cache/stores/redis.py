@@ -129,8 +129,7 @@ class RedisStore(Store):
         return self._read_from_many(key, keys)
 
     async def _read_from_many(self, key: str, keys: list[str]) -> Read:
-        found = await self._found(self._ask(self._reading, key, keys))
-        return _read_of([found[each] for each in keys])
+        return _read_of(await self._found(self._ask(self._reading, key, keys)), keys)
 
     async def lease(self, key: str, seconds: float, tags: Sequence[str] = ()) -> Lease | None:
         name, keys = _lease_of(self._value_of(key)), list(map(self._tag_of, tags))
@@ -253,9 +252,10 @@ def _lease_of(value: str) -> str:
     return f"{value}:lease"
 
 
-def _read_of(values: Sequence[Any]) -> Read:
-    """Return what a store has, of a value and of its tags' versions."""
-    return Read(values[0], tuple(map(_version, values[1:])) if len(values) > 1 else ())
+def _read_of(found: dict[str, Any], keys: Sequence[str]) -> Read:
+    """Return what a store has: of the first key the value, of the others the versions of tags."""
+    payload = found[keys[0]]
+    return Read(payload) if len(keys) == 1 else Read(payload, tuple([_version(found[key]) for key in keys[1:]]))
 
 
 def _version(data: bytes | None) -> int:

@@ -70,3 +70,55 @@ class CacheLoaded(msgspec.Struct, frozen=True, gc=False):
 
 
 CacheHook = Callable[[CacheLoaded], None]
+
+
+class EventPublished(msgspec.Struct, frozen=True, gc=False):
+    """A message was confirmed by its broker, or not.
+
+    Attributes:
+      topic: What it is about.
+      ok: Whether the broker has it for good.
+      seconds: Until that was known.
+      size_bytes: Of the payload.
+    """
+
+    topic: str
+    ok: bool
+    seconds: float
+    size_bytes: int
+
+
+class EventHandled(msgspec.Struct, frozen=True, gc=False):
+    """A handler has ended.
+
+    Attributes:
+      topic, group: Of the message, and who it was handled for.
+      attempt: 1 for the first time.
+      ok: Whether it returned; one that raised is tried again or buried.
+      seconds: That it took.
+      waited: Seconds from the message's publishing to the handler's start, by both processes' clocks.
+    """
+
+    topic: str
+    group: str
+    attempt: int
+    ok: bool
+    seconds: float
+    waited: float
+
+
+class EventBuried(msgspec.Struct, frozen=True, gc=False):
+    """A message went to the dead letters.
+
+    Attributes:
+      topic, group: Of the message, and who could not handle it.
+      cause: In one word.
+    """
+
+    topic: str
+    group: str
+    cause: Literal["failed", "rejected", "malformed", "expired", "returned"]
+
+
+EventSignal = EventPublished | EventHandled | EventBuried
+EventHook = Callable[[EventSignal], None]

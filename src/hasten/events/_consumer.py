@@ -1,0 +1,244 @@
+"""What happens to a message from its delivery until it is settled, whatever the broker.
+
+    delivered ── expired, malformed, returned too often ──> dead letters
+        │
+        ├── handled before (once=) ──> accepted
+        │
+     handler ── returns ──> accepted
+        ├── raises Reject ──> dead letters
+        └── raises ── retries left ──> again later, by the broker; in place if the group is ordered
+                  └── none left ──> dead letters
+
+One task a message. In an ordered group messages of one key have a lane: each waits for the one before it.
+"""
+
+import asyncio
+import contextvars
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from hasten._core.ambient import AMBIENT, Carried
+from hasten._core.signals import EventBuried, EventHandled, EventHook
+from hasten.events._broker import Broker, Delivery, Intake, Subscription
+from hasten.events._envelope import NO_DEADLINE, Envelope
+from hasten.events._errors import BrokerError, Malformed, Reject
+from hasten.events._handler import Call
+from hasten.events._once import AlreadyDone, Claim, Once
+from hasten.events._policy import RetryPolicy
+
+MOST_RETURNED = 20
+"""A message that came back so often without an answer goes to the dead letters: it may be what ends the processes."""
+_BUSY_PAUSE = 1.0  # seconds until a message that another consumer has claimed is looked at again
+Cause = Literal["failed", "rejected", "malformed", "expired", "returned"]
+_logger = logging.getLogger("hasten.events")
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """How a group handles its messages.
+
+    Attributes:
+      call: The handler.
+      retry: What happens when it raises.
+      once: Remembers what was handled; None handles each delivery.
+      hooks: Called with an `EventHandled` for each end of a handler.
+    """
+
+    call: Call
+    retry: RetryPolicy
+    once: Once | None = None
+    hooks: tuple[EventHook, ...] = ()
+
+
+class Consumer:
+    """One subscription in this process.
+
+    Attributes:
+      subscription: What it gets.
+      under_way: Messages that are handled now, or wait for one of their key.
+    """
+
+    def __init__(self, subscription: Subscription, handling: Handling) -> None:
+        self.subscription = subscription
+        self.under_way = 0
+        self._handling = handling
+        self._lanes: dict[str, deque[Delivery]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._draining = asyncio.Event()
+        self._intake: Intake | None = None
+        self._early: list[Delivery] = []
+        self._context = contextvars.copy_context()
+
+    async def start(self, broker: Broker) -> None:
+        """Have messages delivered.
+
+        Raises:
+          BrokerError: the broker refuses.
+        """
+        self._intake = await broker.subscribe(self.subscription, self.receive)
+        for delivery in self._early:
+            self.receive(delivery)
+        self._early.clear()
+
+    def receive(self, delivery: Delivery) -> None:
+        """Take a message from the broker."""
+        if self._intake is None:  # the broker is quicker than the answer that we have subscribed
+            self._early.append(delivery)
+            return
+        self.under_way += 1
+        key = delivery.envelope.key
+        if not self.subscription.ordered or not key:
+            self._spawn(self._settle(self._intake, delivery))
+        elif (lane := self._lanes.get(key)) is None:
+            self._lanes[key] = lane = deque((delivery,))
+            self._spawn(self._drive(self._intake, key, lane))
+        else:
+            lane.append(delivery)
+
+    async def drain(self, deadline: float) -> None:
+        """Ask for no more, finish what is under way, and settle it.
+
+        Args:
+          deadline: By `time.monotonic()`: what is not finished by then is cancelled, and delivered to others.
+        """
+        if self._intake is None:
+            return
+        await self._intake.stop()
+        self._draining.set()  # pauses before retries end now: who comes next may retry
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=max(0.0, deadline - time.monotonic()))
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        await self._intake.aclose()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        # Each in a context of its own, as it was when the consumer was made: what one sets another does not see.
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drive(self, intake: Intake, key: str, lane: deque[Delivery]) -> None:
+        """Settle the messages of one key, one after the other."""
+        while lane:
+            await self._settle(intake, lane.popleft())
+        del self._lanes[key]
+
+    # ---- one message
+
+    async def _settle(self, intake: Intake, delivery: Delivery) -> None:
+        """Settle a message, whatever happens."""
+        try:
+            refusal = self._refusal(delivery)
+            if refusal is not None:
+                await self._bury(intake, delivery, *refusal)
+            else:
+                await self._handle(intake, delivery)
+        except BrokerError as error:  # it stays unsettled, and comes again
+            _logger.warning("%s: %s: not settled: %s", self._handling.call.name, delivery.envelope.id, error)
+        finally:
+            self.under_way -= 1
+
+    def _refusal(self, delivery: Delivery) -> tuple[Cause, str] | None:
+        """Return why a message is not to be handled at all."""
+        envelope = delivery.envelope
+        if envelope.expired:
+            return "expired", f"{time.time() - envelope.deadline:.3f} s ago"
+        if delivery.returned >= MOST_RETURNED:
+            return "returned", f"came back {delivery.returned} times without being settled"
+        return None
+
+    async def _handle(self, intake: Intake, delivery: Delivery) -> None:
+        """Handle a message until it is settled, or handed to the broker for a retry."""
+        envelope, handling = delivery.envelope, self._handling
+        try:
+            payload = handling.call.decode(envelope.body, envelope.content_type)
+        except Malformed as error:
+            await self._bury(intake, delivery, "malformed", str(error))
+            return
+        AMBIENT.set(Carried(_monotonic_of(envelope.deadline), envelope.traceparent))
+        attempt = envelope.attempt
+        while True:
+            try:
+                if await self._attempt(payload, envelope, attempt):
+                    intake.accept(delivery)
+                    return
+                reason, pause, following = "another consumer handles it", _BUSY_PAUSE, attempt
+            except Reject as error:
+                await self._bury(intake, delivery, "rejected", error.reason)
+                return
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}"
+                _logger.warning("%s: %s: attempt %d: %s", handling.call.name, envelope.id, attempt, reason)
+                if attempt > handling.retry.retries:
+                    await self._bury(intake, delivery, "failed", reason)
+                    return
+                pause, following = handling.retry.delay(attempt, random.random), attempt + 1
+            if not self.subscription.ordered:
+                await intake.retry(delivery, pause, attempt=following, reason=reason)
+                return
+            if await self._stops_within(pause):
+                return  # unsettled: who gets it next goes on
+            attempt = following
+
+    async def _attempt(self, payload: Any, envelope: Envelope, attempt: int) -> bool:
+        """Handle a message; return whether it is handled, False if another consumer is at it."""
+        handling, group = self._handling, self.subscription.group
+        once = handling.once
+        if once is not None:
+            claim = await once.claim(group, envelope.id)
+            if claim is not Claim.OURS:
+                return claim is Claim.DONE
+        began, ok = time.monotonic(), False
+        try:
+            await handling.call.one(payload, envelope, attempt)
+            ok = True
+        except AlreadyDone:
+            ok = True
+        finally:
+            if handling.hooks:
+                self._tell_handled(envelope, attempt, began, ok=ok)
+            if once is not None and not ok:
+                await once.release(group, envelope.id)
+        if once is not None:
+            await once.done(group, envelope.id)
+        return True
+
+    async def _bury(self, intake: Intake, delivery: Delivery, cause: Cause, reason: str) -> None:
+        envelope = delivery.envelope
+        _logger.warning("%s: %s: dead letter: %s: %s", self._handling.call.name, envelope.id, cause, reason)
+        await intake.bury(delivery, f"{cause}: {reason}")
+        self._tell(EventBuried(envelope.topic, self.subscription.group, cause))
+
+    async def _stops_within(self, seconds: float) -> bool:
+        """Wait before a retry in place; return whether the consumer is stopped meanwhile."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._draining.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _tell_handled(self, envelope: Envelope, attempt: int, began: float, *, ok: bool) -> None:
+        seconds = time.monotonic() - began
+        waited = max(0.0, time.time() - seconds - envelope.time)
+        self._tell(EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited))
+
+    def _tell(self, signal: EventHandled | EventBuried) -> None:
+        for hook in self._handling.hooks:
+            try:
+                hook(signal)
+            except Exception as error:
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "hasten.events: a hook raised", "exception": error}
+                )
+
+
+def _monotonic_of(deadline: float) -> float:
+    """Return a deadline by `time.monotonic()`."""
+    return deadline if deadline == NO_DEADLINE else time.monotonic() + deadline - time.time()

@@ -1,0 +1,1 @@
+"""The brokers, a module each: import one, or name it by its URL in `Bus`."""

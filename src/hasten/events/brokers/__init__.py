@@ -1,1 +1,3 @@
 """The brokers, a module each: import one, or name it by its URL in `Bus`."""
+
+__all__ = ()

@@ -1,13 +1,17 @@
 """A second tier that fails, hangs, forgets or holds nonsense, and what the cache does without it."""
 
 import asyncio
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from hasten.cache import StoreError
+from hasten.cache import Cache, Policy, Read, Region, StoreError, codec_for
+from hasten.cache.backplanes.memory import memory_backplanes
+from hasten.cache.stores.memory import MemoryStore
 from hasten.resilience import deadline
 from tests.cache.processes import Processes, with_two
-from tests.cache.running import passes
+from tests.cache.running import passes, run
 from tests.cache.test_region import Source
 from tests.conftest import LoopFactory
 
@@ -52,6 +56,51 @@ def test_a_store_that_hangs(loop_factory: LoopFactory) -> None:
         assert processes.caches[0].statistics().second_failures == 1
 
     with_two(loop_factory, scenario, timeout=0.01)
+
+
+class Gated(MemoryStore):
+    """A store whose reads wait while the gate is shut, and fail when they are told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fails = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
+        if self.fails:
+            raise StoreError(self.name, "no")
+        await self.gate.wait()
+        return await super().read(key, tags)
+
+
+def test_nobody_waits_for_a_probe(loop_factory: LoopFactory) -> None:
+    """Whether an ill store is well again is found out by a read of nobody's; then it is used again."""
+
+    async def scenario() -> None:
+        store, source = Gated(), Source()
+        cache = Cache("memory://?max_entries=1", store, backplane=memory_backplanes(1)[0], timeout=60.0)
+        region: Region[Any] = cache.region("things", Policy(ttl=60.0), codec=codec_for(Any))
+        await region.load(7, source.load)
+        await passes()
+        breaker = cache._core.second.breaker  # type: ignore[union-attr]
+        store.fails = True
+        await region.load(8, source.load)
+        store.fails = False
+        store.gate.clear()
+        while not breaker.statistics().probes:
+            assert await region.load(source.loads, source.load) == "value"
+        assert await region.load(9, source.load) == "value"
+        assert not breaker.closed
+        store.gate.set()
+        while not breaker.closed:
+            await asyncio.sleep(0)
+        loads = source.loads
+        assert await region.load(7, source.load) == "value"
+        assert source.loads == loads
+        await cache.aclose()
+
+    run(loop_factory, scenario())
 
 
 def test_an_invalidation_that_cannot_be_told(loop_factory: LoopFactory) -> None:

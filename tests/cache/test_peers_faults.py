@@ -6,6 +6,7 @@ are what their users ask for in their trackers. Those that had no test yet have 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -238,16 +239,15 @@ def test_nothing_is_left(own_redis: RedisServer, loop_factory: LoopFactory) -> N
     """A cache that is closed leaves no task and no connection, and the next loop may have one like it."""
 
     async def scenario() -> None:
-        cache = Cache("memory://", own_redis.url)
+        async with aclosing(Cache("memory://", own_redis.url)) as cache:
 
-        @cache.cached(ttl=60.0, tags=["all"])
-        async def load(number: int) -> int:
-            return number
+            @cache.cached(ttl=60.0, tags=["all"])
+            async def load(number: int) -> int:
+                return number
 
-        assert await asyncio.gather(*(load(number) for number in range(300))) == list(range(300))
-        await load.invalidate(7)
-        await cache.invalidate_tags("all")
-        await cache.aclose()
+            assert await asyncio.gather(*(load(number) for number in range(300))) == list(range(300))
+            await load.invalidate(7)
+            await cache.invalidate_tags("all")
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     for _ in range(2):

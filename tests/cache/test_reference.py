@@ -8,6 +8,7 @@ import math
 import re
 import uuid
 from collections.abc import Callable
+from contextlib import aclosing
 from inspect import Parameter
 from pathlib import Path
 from typing import Any
@@ -290,18 +291,18 @@ async def use(address: str, namespace: str) -> None:
     async def fail() -> int:
         raise LookupError
 
+    async with aclosing(ours), aclosing(theirs):
+        for cache in (ours, theirs):
+            assert await cache.get_or_set("loaded", load, ttl=60, tags=["one", "two"]) == 1
+            with pytest.raises(LookupError):
+                await cache.get_or_set("failed", fail, ttl=60)
+        assert await ours.set("set", 1, ttl=60)
+        assert await theirs.get("set") == 1
+        assert await theirs.invalidate_tags("one")
+        assert await theirs.invalidate("set")
+        assert await ours.get("set") is None
+        assert await ours.get_or_set("loaded", load, ttl=60, tags=["one", "two"]) == 1
     for cache in (ours, theirs):
-        assert await cache.get_or_set("loaded", load, ttl=60, tags=["one", "two"]) == 1
-        with pytest.raises(LookupError):
-            await cache.get_or_set("failed", fail, ttl=60)
-    assert await ours.set("set", 1, ttl=60)
-    assert await theirs.get("set") == 1
-    assert await theirs.invalidate_tags("one")
-    assert await theirs.invalidate("set")
-    assert await ours.get("set") is None
-    assert await ours.get_or_set("loaded", load, ttl=60, tags=["one", "two"]) == 1
-    for cache in (ours, theirs):
-        await cache.aclose()
         assert cache.statistics().second_failures == 0
 
 

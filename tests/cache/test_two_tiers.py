@@ -1,6 +1,7 @@
 """Caches that share a second tier and a backplane: one load for all, nothing stale anywhere."""
 
 import asyncio
+from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
@@ -272,10 +273,9 @@ def test_set_is_the_first_thing_done(redis_url: str, loop_factory: LoopFactory) 
     """A process whose first operation sets a value joins the backplane for it, and keeps the value."""
 
     async def scenario() -> None:
-        cache = Cache(second=redis_url, namespace=uuid4().hex, timeout=10.0)
-        assert await cache.set("key", 1, ttl=60.0) is True
-        assert await cache.get("key") == 1
-        await cache.aclose()
+        async with aclosing(Cache(second=redis_url, namespace=uuid4().hex, timeout=10.0)) as cache:
+            assert await cache.set("key", 1, ttl=60.0) is True
+            assert await cache.get("key") == 1
 
     run(loop_factory, scenario())
 

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Coroutine, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
+from hasten.cache import CacheStatistics
 from hasten.cache._cache import Cache
 from hasten.cache._cached import CachedFunction, cached
 from hasten.cache._policy import Loaded, Policy
+from hasten.resilience import BreakerStatistics
 
 
 @dataclass
@@ -28,6 +30,16 @@ async def load_product(product_id: int, language: str = "en") -> Product:
 @cached(cache, policy, tags=["products"], key=lambda query: query.strip(), name="search", version="2")
 async def search(query: str, *, limit: int | None = None) -> list[Product] | None:
     return [Product(query)] * (limit or 1)
+
+
+@cache.cached(ttl=30, shared=False)
+async def load_for_this_process(product_id: int) -> Product:
+    return Product(str(product_id))
+
+
+@cache.cached(policy=policy, shared=False)
+async def load_by_policy(product_id: int) -> Product | Loaded[Product]:
+    return Loaded(value=Product(str(product_id)), tags=("products",))
 
 
 @cached(cache, policy)
@@ -81,6 +93,9 @@ async def use(repository: Repository) -> None:
     assert_type(load_product.region.counts.hits, int)
     assert_type(await search("shoe", limit=3), list[Product] | None)
     assert_type(search.peek("shoe"), list[Product] | None)
+    assert_type(await load_for_this_process(7), Product)
+    assert_type(await load_for_this_process.invalidate(7), bool)
+    assert_type(load_by_policy.peek(7), Product | None)
     assert_type(await load_page("/"), str)
     assert_type(await load_object("/", number=1), str)
     assert_type(await load_object.invalidate("/", 1), bool)
@@ -119,3 +134,15 @@ async def misuse(repository: Repository) -> None:
 @cached(cache, policy)  # type: ignore[arg-type]
 def not_async(product_id: int) -> int:
     return product_id
+
+
+cache.cached(ttl=30, shared=0)  # type: ignore[call-overload]
+
+
+def watch() -> None:
+    statistics = cache.statistics()
+    assert_type(statistics, CacheStatistics)
+    assert_type(statistics.second_failures, int)
+    assert_type(statistics.breaker, BreakerStatistics | None)
+    if statistics.breaker is not None:
+        assert_type(statistics.breaker.state, Literal["closed", "open", "half-open"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import uvicorn
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -9,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import hasten
 from hasten.cache import Cache
-from hasten.http import ResponseCache, Rule
+from hasten.http import HttpProtocol, ResponseCache, Rule
 
 
 async def plain(scope: Scope, receive: Receive, send: Send) -> None: ...
@@ -59,3 +60,6 @@ ResponseCache(ResponseCache(plain, cache=cache, rules=rules, name="inner"), cach
 ResponseCache(api, cache, rules)  # type: ignore[call-arg]
 ResponseCache(lambda scope: None, cache=cache, rules=rules)  # type: ignore[arg-type, misc]
 hasten.install(ResponseCache(api, cache=cache, rules=rules))
+
+uvicorn.run(around, http=HttpProtocol)
+uvicorn.Config(around, http="hasten.http:HttpProtocol")

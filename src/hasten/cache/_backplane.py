@@ -24,6 +24,21 @@ what it answers by was loaded later.
 It follows that who is killed, frozen or cut off is waited for until its trust is over, and not again: its last beat was
 taken too long ago. Who leaves forgets before it says so, and is not waited for at all.
 
+Where announcements are taken may be away for everybody. To serve nothing from memory then would put every read on the
+source. So there is a short form of trust, for those who know that it is not only they who are cut off:
+
+5. Who has looked, and found that nobody could announce anything at some moment since it began to look, may answer
+   *alone*: until TRUST_SECONDS after it began to look, by loads that began less than TRUST_SECONDS ago. It looks again
+   and again. When it becomes alone, also again after that was over, its memory is emptied and loads are detached.
+6. `announce` returns True for what is taken less than TRUST_SECONDS after such a moment only when TRUST_SECONDS have
+   passed since it was taken.
+
+Proof. Let a process that is alone answer at t by a load that began at b, after an announcement that was taken at k has
+returned, and let it have found, since it is alone, that nobody could announce at the moments m, m', ... If k is before
+all of them, it was taken before the memory was emptied, so before b. If not, let m be the last one before k. Whether
+there is another one behind k, or the process still goes by m at t: by 5 it is alone until less than TRUST_SECONDS after
+m, so k is less than TRUST_SECONDS after m. By 6 TRUST_SECONDS have passed at t since k; less have passed since b.
+
 All moments are the process's own `time.monotonic()`; only durations are compared between processes, and adapters wait
 for 5 % more, because no two clocks run alike.
 """
@@ -33,8 +48,8 @@ from typing import Protocol
 
 TRUST_SECONDS = 1.0
 
-UNTRUSTED_SECONDS = 1.0
-"""Without a backplane there is no trust, and no promise; memory keeps a value until so long after its load *began*."""
+UNTRUSTED_SECONDS = TRUST_SECONDS
+"""Who is alone, or has no backplane and so no promise, keeps a value until so long after its load *began*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +91,14 @@ class Listener(Protocol):
         What is loaded from now on may be kept once trust is given.
         """
 
+    def alone(self, until: float) -> None:
+        """Believe until then, by `time.monotonic()`, what is loaded from now on, for UNTRUSTED_SECONDS each.
+
+        Nobody can announce anything just now. Called again and again while that is so; between this and trust comes
+        `distrust`. If we are not alone, or what the last call gave is over, the memory is emptied and loads under way
+        are detached first.
+        """
+
 
 class Backplane(Protocol):
     """Carries invalidations to every process that has the same cache.
@@ -92,7 +115,8 @@ class Backplane(Protocol):
     async def start(self, listener: Listener) -> None:
         """Join the members and stay one, through reconnects, until `aclose`; return without waiting for the first.
 
-        The listener hears `distrust` at each loss and each time we join, and `trust` again and again in between.
+        The listener hears `distrust` at each loss and each time we join, and `trust` again and again in between. While
+        we are no member it may hear `alone`.
         Called once, and again after `aclose`.
         """
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar, get_args, overload
 from urllib.parse import parse_qsl
@@ -134,6 +135,7 @@ class Cache:
         name: str | None = None,
         version: str = "",
         codec: Codec[Any] | None = None,
+        shared: bool = True,
     ) -> Decorator: ...
     @overload
     def cached(
@@ -145,6 +147,7 @@ class Cache:
         name: str | None = None,
         version: str = "",
         codec: Codec[Any] | None = None,
+        shared: bool = True,
     ) -> Decorator: ...
     def cached(
         self,
@@ -161,6 +164,7 @@ class Cache:
         name: str | None = None,
         version: str = "",
         codec: Codec[Any] | None = None,
+        shared: bool = True,
     ) -> Decorator:
         """Return a decorator that keeps what an `async def` function returns: `@cache.cached(ttl=30)`.
 
@@ -175,6 +179,8 @@ class Cache:
           name: Of the region; the function's module and qualified name by default.
           version: Change it when values in the second tier must not be read any more.
           codec: Makes bytes of the values, instead of the one that follows from the return annotation.
+          shared: False keeps the values in this process's memory, beside a second tier. Invalidations reach them all
+            the same, in every process.
         Raises:
           ConfigurationError: the function cannot be cached so; the message says why.
         """
@@ -188,7 +194,7 @@ class Cache:
             "hard_timeout": hard_timeout,
         }
         policy = _policy_of("cached", ttl, policy, **times)
-        return cached(self, policy, tags=tags, key=key, name=name, version=version, codec=codec)
+        return cached(self, policy, tags=tags, key=key, name=name, version=version, codec=codec, shared=shared)
 
     @property
     def has_second(self) -> bool:
@@ -264,7 +270,9 @@ class Cache:
 
     def statistics(self) -> CacheStatistics:
         """Return what the cache has done until now."""
-        return self._core.statistics()
+        second = self._core.second
+        breaker = None if second is None else second.breaker.statistics()
+        return replace(self._core.statistics(), breaker=breaker)
 
     async def aclose(self) -> None:
         """Finish writes and invalidations under way, leave the other processes, close the connections."""
@@ -348,9 +356,9 @@ def _store_at(address: str, namespace: str) -> Store:
 def _backplane_at(address: str, namespace: str) -> Backplane | None:
     if split_address(address).scheme not in _REDIS:
         return None
-    from hasten.cache.backplanes.redis import redis_backplane
+    from hasten.cache.backplanes.redis import RedisBackplane
 
-    return redis_backplane(address, namespace)
+    return RedisBackplane(address, namespace)
 
 
 _REDIS = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")

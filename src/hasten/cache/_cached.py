@@ -126,6 +126,7 @@ def cached(
     name: str | None = None,
     version: str = "",
     codec: Codec[Any] | None = None,
+    shared: bool = True,
 ) -> Decorator:
     """Return a decorator for `async def` functions; `Cache.cached` is how users get it.
 
@@ -138,18 +139,23 @@ def cached(
       version: Change it when values of the second tier must not be read any more. What the return annotation says of
         the values' form counts by itself (`hasten.cache._fingerprint`).
       codec: Makes bytes of the values, instead of the one that follows from the return annotation.
+      shared: False keeps the values out of the second tier. Their keys and tags are those of all processes still: an
+        invalidation reaches each.
     Raises:
       ConfigurationError: the decorated thing is no `async def` function; its values cannot be written to the second
-        tier; `tags` or `key` takes what is no argument; the region's name is taken.
+        tier; `tags` or `key` takes what is no argument; the region's name is taken; a codec has no use.
     """
     known_tags = tags if callable(tags) else checked_tags(tags or (), "cached(tags=)")
+    if codec is not None and not shared:
+        problem = "codec= makes bytes for the second tier, where no value goes"
+        raise ConfigurationError("cached(shared=False)", problem, "leave one of them out")
 
     def decorate(function: Any) -> Any:
         plain = function.__func__ if isinstance(function, classmethod | staticmethod) else function
         _require_async(plain)
-        region = _region(cache, policy, plain, name=name, version=version, codec=codec)
+        region = _region(cache, policy, plain, name=name, version=version, codec=codec, shared=shared)
         receiver = _receiver(plain, function)
-        made = generate(Plan(plain, region, receiver, key, known_tags, region.second is not None))
+        made = generate(Plan(plain, region, receiver, key, known_tags, cache.has_second))
         call: Any = made.call
         call.peek, call.refresh, call.invalidate, call.key = made.peek, made.refresh, made.invalidate, made.key
         call.region = region
@@ -192,12 +198,19 @@ def _receiver(function: Callable[..., Any], decorated: object) -> Receiver:
 
 
 def _region(
-    cache: "Cache", policy: Policy, function: Any, *, name: str | None, version: str, codec: Codec[Any] | None
+    cache: "Cache",
+    policy: Policy,
+    function: Any,
+    *,
+    name: str | None,
+    version: str,
+    codec: Codec[Any] | None,
+    shared: bool,
 ) -> Region[Any]:
     """Return a new region for a function's values, which the cache does not know yet."""
     name = name or f"{function.__module__}.{function.__qualname__}"
     codec_name = "" if codec is None else class_name(type(codec))
-    needs_codec = codec is None and cache.has_second
+    needs_codec = codec is None and shared and cache.has_second
     annotation: Any
     try:
         annotation = _value_type(annotation_of(function, "return"))

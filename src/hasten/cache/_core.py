@@ -42,7 +42,8 @@ class Core:
 
     Attributes:
       keeps: The memory takes values: what makes them invalid will be heard.
-      lives_shortly: Nobody tells us what other processes make invalid, so the memory keeps values for a second only.
+      lives_shortly: Nobody tells us what other processes make invalid, so the memory keeps values for a second only:
+        there is no backplane, or it is away for everybody and we are alone.
       load_slots: Bounds the loaders that run at once; None without a bound.
     """
 
@@ -60,6 +61,8 @@ class Core:
         # What is loaded from now on carries the newer versions: it must not be made of values of the older ones.
         tags.on_newer = lambda newer: self._drop((), newer)
         self.second = second
+        if second is not None:
+            second.spawn = self.spawn
         self.backplane = backplane
         self.load_slots = load_slots
         self.hooks = hooks
@@ -105,12 +108,12 @@ class Core:
 
     async def announce(self, invalidation: Invalidation) -> bool:
         """Drop in every process what the second tier does not have any more; return whether they were told."""
-        self.apply(invalidation)
         if self.backplane is None:
+            self.apply(invalidation)
             return True
-        if self._starting is not None:
+        if self._starting is not None and not self._starting.done():
             await asyncio.wait([self._starting])
-        announced = await self.backplane.announce(invalidation)
+        announced = await self.backplane.announce(invalidation)  # which applies it here first
         self.apply(invalidation)  # loads that began between may have read the old value
         return announced
 
@@ -176,9 +179,15 @@ class Core:
         self.memory.trusted_until = until
 
     def distrust(self) -> None:
-        self.keeps = False
+        self.keeps = self.lives_shortly = False
         self.memory.trusted_until = -math.inf
         self._forget()
+
+    def alone(self, until: float) -> None:
+        if not self.lives_shortly or time.monotonic() >= self.memory.trusted_until:
+            self._forget()  # also what loads that began before would keep
+        self.keeps = self.lives_shortly = True
+        self.memory.trusted_until = until
 
     @property
     def trusted(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from hasten.cache._backplane import UNTRUSTED_SECONDS
 from hasten.cache._codec import Codec, CodecError
 from hasten.cache._entry import Entry
 from hasten.cache._flight import LeaderGone, NotShared
@@ -86,7 +87,7 @@ class Region(Generic[V]):
         Cancellation: cancelling one caller harms nobody else; if it led, another caller loads anew.
         """
         now = time.monotonic()
-        entry = self._current(key, now)
+        entry = self._current(key, now) if key in self.entries else None
         if entry is not None and now < entry.stale_until:
             if now >= entry.calm_until and now >= entry.renew_at and key not in self.flights:
                 self.renew_behind(key, loader, tags, policy or self.policy, entry.stamp)
@@ -282,7 +283,7 @@ class Region(Generic[V]):
         """
         asked = time.monotonic()
         while (flight := self.flights.get(loading.key)) is not None:
-            will_do = flight.began >= asked or asked < self.memory.trusted_until
+            will_do = flight.began >= asked or asked < self._followed_until(flight.began)
             self.counts.joined += 1
             try:
                 value = await flight.join()
@@ -293,6 +294,11 @@ class Region(Generic[V]):
             if will_do:
                 return value
         return await loading.lead()
+
+    def _followed_until(self, began: float) -> float:
+        """Return until when those who ask may have what a load brings that began then: as if memory had it already."""
+        until = self.memory.trusted_until
+        return min(until, began + UNTRUSTED_SECONDS) if self.core.lives_shortly else until
 
 
 def _no_text(_: Hashable) -> str:

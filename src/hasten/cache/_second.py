@@ -2,13 +2,15 @@
 
 Each answer takes `timeout` seconds at most, and no more than half of what the caller's deadline leaves: the rest is for
 the loader. The first one that does not come in time, or fails, opens a breaker: from then on the cache goes on without
-the second tier at no cost, until a probe succeeds.
+the second tier at no cost, until a probe succeeds. The probe is a read of our own, or an invalidation: no reader waits
+for it.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from hasten._core.ambient import AMBIENT
 from hasten.cache._payload import Stored, pack, unpack
@@ -35,12 +37,14 @@ class SecondTier:
       on_error: "serve": whoever asks gets Ill, and goes on without the store; "raise": StoreError.
     Attributes:
       failures: Failures and timeouts of the store.
+      spawn: Runs a probe as a task.
     """
 
     def __init__(self, store: Store, tags: TagTable, *, timeout: float, on_error: OnError, breaker: Breaker) -> None:
         self.store = store
         self.breaker = breaker
         self.failures = 0
+        self.spawn: Callable[[Coroutine[Any, Any, None]], object] = asyncio.create_task
         self._tags = tags
         self._timeout = store.timeout = timeout
         self._raises = on_error == "raise"
@@ -105,7 +109,7 @@ class SecondTier:
         self, method: Callable[Arguments, Awaitable[Answer]], *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Answer:
         """Return the store's answer, if there is one in time."""
-        self._check_breaker()
+        self._check_breaker(args[0])
         began, seconds = time.monotonic(), min(self._timeout, 0.5 * remaining())
         try:
             async with deadline(seconds):
@@ -132,10 +136,25 @@ class SecondTier:
             self.breaker.failed()
         return error if self._raises else Ill(error.reason)
 
-    def _check_breaker(self) -> None:
-        if not (self.breaker.closed or self.breaker.allows()):
-            reason = "it has failed, and is tried again soon"
-            raise StoreError(self.store.name, reason) if self._raises else Ill(reason)
+    def _check_breaker(self, asked: object) -> None:
+        if self.breaker.closed:
+            return
+        if self.breaker.allows():
+            if not isinstance(asked, str):  # an invalidation, which is to be told as soon as may be
+                return
+            self.spawn(self._probe(asked))
+        reason = "it has failed, and is tried again soon"
+        raise StoreError(self.store.name, reason) if self._raises else Ill(reason)
+
+    async def _probe(self, text: str) -> None:
+        """Read something for nobody, and note whether the store is well again."""
+        began = time.monotonic()
+        try:
+            await self.store.read(text)
+        except StoreError as error:
+            self.failed(error)
+        else:
+            self.breaker.succeeded(time.monotonic() - began)
 
 
 def versions_of(stored: Stored) -> Versions:

@@ -109,7 +109,7 @@ class Plan:
       receiver: What the first parameter is.
       key: Takes some of the parameters, by their names, and returns what tells the values apart.
       tags: Takes some of the parameters and returns the tags of the value; or the tags themselves.
-      shared: Other processes have the values too.
+      shared: Other processes have the values too, or are told of their keys.
     """
 
     function: Callable[..., Any]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from hasten.resilience import BreakerStatistics
+
 
 @dataclass(slots=True)
 class Counts:
@@ -31,7 +33,7 @@ class Counts:
     most_stale: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CacheStatistics:
     """A cache at one moment.
 
@@ -41,6 +43,7 @@ class CacheStatistics:
       tags: How many tags are known here.
       second: Name of the second tier; empty without one.
       second_failures: Its failures and timeouts.
+      breaker: Whether it is asked just now, and what its answers were like; None without one.
       pending: Invalidations that the second tier or the other processes have not got yet.
       trusted: Whether the memory is believed: what other processes make invalid is heard.
     """
@@ -52,5 +55,6 @@ class CacheStatistics:
     tags: int
     second: str
     second_failures: int
+    breaker: BreakerStatistics | None = None
     pending: int
     trusted: bool

@@ -3,15 +3,16 @@
 import os
 from collections.abc import Callable, Iterator
 from itertools import count
+from typing import cast
 
 import pytest
 import redis
 
 from hasten.cache._backplane import Backplane
 from hasten.cache.backplanes import memory_backplanes
-from hasten.cache.backplanes._redis_link import MARK, Names
+from hasten.cache.backplanes._redis_link import LAST, NO_MEMBER, Names, mark_of
 from hasten.cache.backplanes.redis import RedisBackplane
-from tests.cache.backplanes.servers import RedisServer, redis_server
+from tests.cache.backplanes.servers import RedisServer, Start, redis_server, redis_servers
 
 PATIENT = 90.0
 """Seconds of trust with which a test that waits for it to be over fails by its time limit."""
@@ -30,9 +31,20 @@ def namespace() -> str:
     return f"test-{os.getpid()}-{next(_namespaces)}"
 
 
-def mark(client: "redis.Redis | redis.RedisCluster", namespace: str) -> None:
+def mark_on(client: "redis.Redis") -> str:
+    """Return the mark of a server's run."""
+    return mark_of(client.info("server")["run_id"])
+
+
+def mark(client: "redis.Redis", namespace: str) -> None:
     """Let a namespace's set be as if somebody had been in it for long: nobody who has trust is missing."""
-    client.zadd(Names.of(namespace).members, {MARK: 1})
+    client.zadd(Names.of(namespace).members, {LAST: 1, mark_on(client): 1})
+
+
+def in_set(client: "redis.Redis", namespace: str) -> set[str]:
+    """Return the members that Redis knows of."""
+    names = cast("list[bytes]", client.zrange(Names.of(namespace).members, 0, -1))
+    return {name.decode() for name in names if not name.startswith(NO_MEMBER.encode())}
 
 
 def _in_memory(number: int, trust: float = PATIENT) -> list[Backplane]:
@@ -48,6 +60,13 @@ def backplanes(request: pytest.FixtureRequest, namespace: str) -> Backplanes:
     with redis.Redis.from_url(url, protocol=2) as client:
         mark(client, namespace)
     return lambda number, trust=PATIENT: [RedisBackplane(url, namespace, trust_seconds=trust) for _ in range(number)]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Return a function that starts redis-servers of the test's own."""
+    with redis_servers() as starting:
+        yield starting
 
 
 @pytest.fixture(scope="module")

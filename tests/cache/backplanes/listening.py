@@ -10,14 +10,24 @@ from hasten.cache._backplane import Backplane, Invalidation, Listener
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """That nobody can announce anything, and until when to believe what is loaded from now on."""
+
+    until: float
+
+
+Told = Invalidation | Alone | float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """What a listener was told, and when by `time.monotonic()`.
 
     Attributes:
-      told: An invalidation; a moment until which to trust; None to distrust.
+      told: An invalidation; a moment until which to trust; None to distrust; that we are alone.
     """
 
-    told: Invalidation | float | None
+    told: Told
     at: float
 
 
@@ -37,7 +47,10 @@ class Remembering(Listener):
     def distrust(self) -> None:
         self._note(None)
 
-    def _note(self, told: Invalidation | float | None) -> None:
+    def alone(self, until: float) -> None:
+        self._note(Alone(until))
+
+    def _note(self, told: Told) -> None:
         self.note(Event(told, monotonic()))
 
     def note(self, event: Event) -> None:
@@ -59,6 +72,11 @@ class Remembering(Listener):
         return [event.told for event in self.events if isinstance(event.told, float)]
 
     @property
+    def alones(self) -> list[Event]:
+        """When it was told that it is alone."""
+        return [event for event in self.events if isinstance(event.told, Alone)]
+
+    @property
     def distrusts(self) -> int:
         return sum(event.told is None for event in self.events)
 
@@ -66,7 +84,7 @@ class Remembering(Listener):
     def trusting(self) -> bool:
         """Whether it was told to trust since it was last told not to."""
         told = [event.told for event in self.events if not isinstance(event.told, Invalidation)]
-        return bool(told) and told[-1] is not None
+        return bool(told) and isinstance(told[-1], float)
 
     async def until(self, condition: Callable[["Remembering"], bool]) -> None:
         """Wait until what it has been told fulfils a condition."""
@@ -104,3 +122,9 @@ async def joined(*backplanes: Backplane) -> AsyncIterator[list[Member]]:
 def keys(*names: str) -> Invalidation:
     """Return the invalidation of some keys."""
     return Invalidation(keys=names)
+
+
+def timers() -> list[asyncio.TimerHandle]:
+    """Return the timers that are to go off in this loop; uvloop does not show its own."""
+    scheduled: list[asyncio.TimerHandle] = getattr(asyncio.get_running_loop(), "_scheduled", [])
+    return [timer for timer in scheduled if not timer.cancelled()]

@@ -18,7 +18,7 @@ from hasten.cache.backplanes._messages import (
     message_to_all,
     message_to_one,
 )
-from hasten.cache.backplanes._patience import patience
+from hasten.cache.backplanes._patience import Patience
 from tests.cache.backplanes.listening import keys
 from tests.cache.running import passes, run
 from tests.conftest import LoopFactory
@@ -136,7 +136,7 @@ def test_patience_ends(loop_factory: LoopFactory) -> None:
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            async with patience(0.01):
+            async with Patience(0.01):
                 await asyncio.Event().wait()
 
     run(loop_factory, main())
@@ -155,7 +155,7 @@ def test_patience_with_a_loop_that_is_late_all_the_time(loop_factory: LoopFactor
     async def main() -> None:
         holding = asyncio.create_task(hold())
         with pytest.raises(TimeoutError):
-            async with patience(0.01):
+            async with Patience(0.01):
                 await asyncio.Event().wait()
         assert not holding.done()
         holding.cancel()
@@ -168,7 +168,7 @@ def test_patience_with_our_own_loop(loop_factory: LoopFactory) -> None:
 
     async def ask(server: asyncio.Server) -> None:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        async with patience(0.05):
+        async with Patience(0.05):
             reading = asyncio.create_task(reader.read(1))
             await asyncio.sleep(0)
             until = monotonic() + 0.2
@@ -178,6 +178,7 @@ def test_patience_with_our_own_loop(loop_factory: LoopFactory) -> None:
         writer.close()
 
     async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await passes(20)
         writer.write(b"!")
         writer.close()
 

@@ -51,7 +51,10 @@ def test_held_for_too_long(loop_factory: LoopFactory) -> None:
 
 
 def test_cut_off(loop_factory: LoopFactory) -> None:
-    """Who is cut off must distrust at once, cannot announce, hears nothing, and is waited out; then it joins again."""
+    """Who is cut off must distrust at once, cannot announce, hears nothing, and is waited out; then it joins again.
+
+    It is not alone: the others go on announcing.
+    """
 
     async def main() -> None:
         ours, theirs = memory_backplanes(2, trust_seconds=TRUST)
@@ -63,6 +66,7 @@ def test_cut_off(loop_factory: LoopFactory) -> None:
                 assert await ours.announce(keys(key))
                 assert member.heard.trusts[-1] < monotonic()
             assert member.heard.keys == ["x"]
+            assert member.heard.alones == []
             theirs.restore()
             await member.heard.until_trusting()
             assert await ours.announce(keys("c"))

@@ -2,6 +2,7 @@
 
 import asyncio
 from time import monotonic
+from typing import Any
 
 import pytest
 import redis
@@ -9,10 +10,12 @@ import redis.asyncio
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache._backplane import Invalidation
+from hasten.cache.backplanes._announcing import Announcing
 from hasten.cache.backplanes._messages import Acknowledgement, Announcement, Departure, encode
-from hasten.cache.backplanes._redis_link import MARK, Names
-from hasten.cache.backplanes.redis import RedisBackplane, redis_backplane
-from tests.cache.backplanes.conftest import PATIENT, QUICK, RedisBackplanes, mark
+from hasten.cache.backplanes._redis_link import LAST, Command, Commands, Names, RedisLink
+from hasten.cache.backplanes._redis_outbox import Outbox
+from hasten.cache.backplanes.redis import RedisBackplane
+from tests.cache.backplanes.conftest import PATIENT, QUICK, RedisBackplanes, in_set, mark, mark_on
 from tests.cache.backplanes.listening import Event, Member, Remembering, joined, keys
 from tests.cache.backplanes.servers import RedisServer
 from tests.cache.running import passes, run
@@ -28,9 +31,9 @@ def test_registered_while_it_is_a_member(
     async def main() -> None:
         with server.client() as client:
             async with joined(*members_of(3)):
-                assert client.zcard(names.members) == 3 + 1
+                assert len(in_set(client, namespace)) == 3
                 assert client.pubsub_numsub(names.announcements) == [(names.announcements.encode(), 3)]
-            assert client.zrange(names.members, 0, -1) == [MARK.encode()]
+            assert {name.decode() for name in client.zrange(names.members, 0, -1)} == {mark_on(client), LAST}
             assert all(client.ttl(key) != -1 for key in client.keys(f"*{namespace}*"))
 
     run(loop_factory, main())
@@ -45,7 +48,7 @@ def test_one_that_does_not_acknowledge_is_waited_out(
     async def main() -> None:
         with server.client() as client:
             async with joined(*members_of(2)) as (ours, theirs):
-                client.zadd(names.members, {"silent": 9})  # its last beat comes behind ours
+                client.zadd(names.members, {"silent": client.zincrby(names.members, 1, LAST)})  # a beat behind ours
                 began = monotonic()
                 assert await ours.backplane.announce(keys("k"))
                 assert monotonic() - began > QUICK
@@ -90,7 +93,7 @@ def test_set_without_a_mark(
                 began = monotonic()
                 assert await first.backplane.announce(keys("k"))
                 assert monotonic() - began > QUICK
-                while client.zscore(names.members, MARK) is None:
+                while client.zscore(names.members, mark_on(client)) is None:
                     await passes()
                 async with joined(patient) as (second,):
                     assert await second.backplane.announce(keys("l"))
@@ -114,7 +117,7 @@ def test_lost_set_of_members(
                 assert await ours.backplane.announce(keys("k"))
                 assert monotonic() - began > QUICK
                 assert theirs.heard.keys == ["k"]
-                while client.zcard(names.members) != 2 + 1:  # they are in it again, and so is the mark
+                while len(in_set(client, namespace)) != 2 or client.zscore(names.members, mark_on(client)) is None:
                     await passes()
                 assert ours.heard.distrusts == theirs.heard.distrusts == 1
 
@@ -158,15 +161,15 @@ class Watching(Remembering):
       seen: Who hears, and who is in the set.
     """
 
-    def __init__(self, client: "redis.Redis", names: Names) -> None:
+    def __init__(self, client: "redis.Redis", namespace: str) -> None:
         super().__init__()
         self.seen: list[tuple[int, int]] = []
         self._client = client
-        self._names = names
+        self._namespace = namespace
 
     def note(self, event: Event) -> None:
-        ((_, hearing),) = self._client.pubsub_numsub(self._names.announcements)
-        self.seen.append((hearing, self._client.zcard(self._names.members)))
+        ((_, hearing),) = self._client.pubsub_numsub(Names.of(self._namespace).announcements)
+        self.seen.append((hearing, len(in_set(self._client, self._namespace))))
         super().note(event)
 
 
@@ -176,7 +179,7 @@ def test_order_of_joining(server: RedisServer, namespace: str, loop_factory: Loo
 
     async def main() -> None:
         with server.client() as client:
-            heard = Watching(client, Names.of(namespace))
+            heard = Watching(client, namespace)
             await backplane.start(heard)
             await heard.until_trusting()
             assert heard.seen == [(1, 0), (1, 1)]
@@ -254,9 +257,9 @@ def test_acknowledgement_that_is_not_understood(
     async def main() -> None:
         async with joined(*members_of(1)) as (ours,):
             with server.client() as client:
-                (member,) = set(client.zrange(names.members, 0, -1)) - {MARK.encode()}
+                (member,) = in_set(client, namespace)
                 for data in (b"\xc1", encode(Acknowledgement("m", (99,)))):
-                    assert client.publish(names.channel_of(member.decode()), data) == 1
+                    assert client.publish(names.channel_of(member), data) == 1
             assert await ours.backplane.announce(keys("k"))
             assert ours.heard.distrusts == 1
 
@@ -331,12 +334,73 @@ def test_loop_that_is_held_up(members_of: RedisBackplanes, loop_factory: LoopFac
     run(loop_factory, main())
 
 
+def test_name_that_is_not_understood(
+    members_of: RedisBackplanes, server: RedisServer, namespace: str, loop_factory: LoopFactory
+) -> None:
+    """Who has a place in the set that is not of ours is waited out like anybody who is silent."""
+
+    async def main() -> None:
+        with server.client() as client:
+            client.zadd(Names.of(namespace).members, {b"\xff": 1})
+            async with joined(*members_of(2)) as (ours, theirs):
+                assert await ours.backplane.announce(keys("k"))
+                assert theirs.heard.keys == ["k"]
+                assert ours.heard.distrusts == 1
+
+    run(loop_factory, main())
+
+
+class Nonsense(RedisLink):
+    """A link to a server that answers something else."""
+
+    def __init__(self) -> None:
+        super().__init__(redis.asyncio.Connection())
+
+    async def ask(self, commands: list[Command]) -> list[Any]:
+        await asyncio.sleep(0)
+        return ["nonsense" for _ in commands]
+
+
+def test_reply_that_is_not_understood(namespace: str, loop_factory: LoopFactory) -> None:
+    """The connection is of no use any more, and nobody is left waiting."""
+
+    async def main() -> None:
+        announcing = Announcing(PATIENT)
+        commands = Commands(Names.of(namespace), "m")
+        outbox = Outbox(Nonsense(), commands, announcing, member="m", timeout=PATIENT)
+        tasks = [asyncio.create_task(announcing.add(keys("k"))), asyncio.create_task(outbox.beat(b""))]
+        running = asyncio.create_task(outbox.run())
+        with pytest.raises(ValueError, match="unpack"):
+            await running
+        told, beaten = await asyncio.gather(*tasks, return_exceptions=True)
+        assert told is False
+        assert isinstance(beaten, ConnectionError)
+
+    run(loop_factory, main())
+
+
+def test_leaving_before_anybody_knows_of_us(server: RedisServer, namespace: str, loop_factory: LoopFactory) -> None:
+    """Who leaves while it connects to a Redis that says nothing does not wait for it: nothing is to be said to it."""
+
+    async def main() -> None:
+        backplane = RedisBackplane(server.url, namespace, trust_seconds=4 * PATIENT)
+        server.freeze()
+        await backplane.start(Remembering())
+        await passes()
+        await backplane.aclose()
+
+    try:
+        run(loop_factory, main())
+    finally:
+        server.thaw()
+
+
 def test_client_of_the_user(server: RedisServer, namespace: str, loop_factory: LoopFactory) -> None:
     """A client can be given in place of a URL, whatever its settings; none of its connections is used or closed."""
 
     async def main() -> None:
         client = redis.asyncio.Redis(port=server.port, decode_responses=True, socket_timeout=0.01, max_connections=1)
-        backplanes = [RedisBackplane(client, namespace, trust_seconds=PATIENT), redis_backplane(server.url, namespace)]
+        backplanes = [RedisBackplane(client, namespace, trust_seconds=PATIENT), RedisBackplane(server.url, namespace)]
         with server.client() as marking:
             mark(marking, namespace)
         async with client.client() as only:

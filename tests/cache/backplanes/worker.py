@@ -2,7 +2,7 @@
 
     python -m tests.cache.backplanes.worker URL NAMESPACE TRUST_SECONDS
 
-Each line is a JSON array: what was told (keys, a moment until which to trust, or null), and when.
+Each line is a JSON array: what was told (keys, a moment until which to trust, null, or that it is alone), and when.
 """
 
 import asyncio
@@ -26,7 +26,10 @@ class Printing(Listener):
     def distrust(self) -> None:
         self._print(None)
 
-    def _print(self, told: tuple[str, ...] | float | None) -> None:
+    def alone(self, until: float) -> None:
+        self._print({"alone": until})
+
+    def _print(self, told: tuple[str, ...] | dict[str, float] | float | None) -> None:
         print(json.dumps([told, monotonic()]), flush=True)
 
 

@@ -15,7 +15,7 @@ which did not meet it, and its own begin. One load more is right
 - when the second tier has not said that it took its value ("unwritten").
 
 A process that does without the second tier loads for itself ("without"). It may do so while its breaker is open, when
-the lease was not answered within the cache's timeout (which leaves the breaker closed if the process was held up
+a question has failed, perhaps for want of an answer in time (which leaves the breaker closed if the process was held up
 itself), while an invalidation of the key is pending, and after it has waited for the lease for as long as one lasts. So
 the windows in which the second tier is ill are known by what the processes got from it, not by when it was frozen.
 

@@ -35,8 +35,9 @@ class Loading(msgspec.Struct, frozen=True, array_like=True, tag="loading"):
       load: A number of its own in its process.
       asked: When the lookup began for which it is called.
       leased: When the key's lease was asked for and when it was given; None for a load without one.
-      why: Why there is no lease, as far as the process knows: its breaker is "open"; an invalidation of the key is
-        "pending", so that the second tier may hold what is invalid; or it has "waited" for the lease.
+      why: Why there is no lease, as far as the process knows: its breaker is "open"; a question has "failed"; an
+        invalidation of the key is "pending", so that the second tier may hold what is invalid; or it has "waited" for
+        the lease.
     """
 
     began: float

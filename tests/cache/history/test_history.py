@@ -19,13 +19,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.cache.backplanes.servers import RedisServer
+from tests.cache.backplanes.servers import RedisServer, redis_servers
 from tests.cache.history.loads import Loads
 from tests.cache.history.records import Gone, Read, Record, read_records
 from tests.cache.history.truth import Truth
 from tests.cache.history.worker import KEYS, POLICY, TAG_OF
 
 WORKERS = 4
+KEEPS = "save ''\nappendonly yes\nappendfsync no\n"
+"""Settings of a Redis that has all it had answered when it is killed and started again."""
+
+
+@pytest.fixture
+def redis() -> Iterator[RedisServer]:
+    """Return a redis-server of the test's own."""
+    with redis_servers() as start:
+        yield start(settings=KEEPS)
 
 
 @pytest.fixture
@@ -106,19 +115,24 @@ def stale_reads(records: Iterable[tuple[str, Record]]) -> tuple[list[str], int, 
 
 
 def disturb_until(moment: float, history: History, redis: RedisServer) -> None:
-    """Kill and stop processes, and freeze Redis."""
+    """Kill and stop processes, freeze Redis and start it again."""
     while time.monotonic() < moment:
         time.sleep(random.random() * 1.5)
         number, seconds_still = random.randrange(WORKERS), random.uniform(0.1, 2.0)
-        match random.randrange(3):
+        match random.randrange(4):
             case 0:
                 history.kill(number)
             case 1:
                 history.pause(number, seconds_still)
-            case _:
+            case 2:
                 redis.freeze()
                 time.sleep(seconds_still)
                 redis.thaw()
+            case _:
+                redis.kill()
+                history.kill(number)  # the one in its place is not known to Redis when that comes back
+                time.sleep(seconds_still)
+                redis.start()
 
 
 def check(redis: RedisServer, folder: Path, seconds: float, tasks: int, *, disturb: bool) -> None:
@@ -143,18 +157,18 @@ def check(redis: RedisServer, folder: Path, seconds: float, tasks: int, *, distu
     assert loads.reasons["invalidated"] + loads.reasons["expired"] > 10
 
 
-def test_a_calm_history(own_redis: RedisServer, folder: Path) -> None:
+def test_a_calm_history(redis: RedisServer, folder: Path) -> None:
     """While nothing fails, none of 4 processes reads what was gone before, or loads what nobody needs."""
-    check(own_redis, folder, 4.0, 10, disturb=False)
+    check(redis, folder, 4.0, 10, disturb=False)
 
 
-def test_a_disturbed_history(own_redis: RedisServer, folder: Path) -> None:
-    """Neither while processes are killed and stopped, and Redis is frozen."""
-    check(own_redis, folder, 10.0, 10, disturb=True)
+def test_a_disturbed_history(redis: RedisServer, folder: Path) -> None:
+    """Neither while processes are killed and stopped, and Redis is frozen and killed."""
+    check(redis, folder, 10.0, 10, disturb=True)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(180)
-def test_a_long_history(own_redis: RedisServer, folder: Path) -> None:
+def test_a_long_history(redis: RedisServer, folder: Path) -> None:
     """Nor in a minute of 200 tasks."""
-    check(own_redis, folder, float(os.environ.get("HASTEN_HISTORY_SECONDS", "60")), 50, disturb=True)
+    check(redis, folder, float(os.environ.get("HASTEN_HISTORY_SECONDS", "60")), 50, disturb=True)

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 
-from hasten.cache import Cache, Lease, Policy, StoreError, codec_for
-from hasten.cache.backplanes.redis import redis_backplane
+from hasten.cache import Cache, Lease, Policy, Read, StoreError, codec_for
+from hasten.cache.backplanes.redis import RedisBackplane
 from hasten.cache.stores._redis_url import redis_client
 from hasten.cache.stores.redis import RedisStore
-from tests.cache.history.records import Dropped, Dropping, Gone, Loaded, Loading, Notebook, Read, Unwritten
+from tests.cache.history.records import Dropped, Dropping, Gone, Loaded, Loading, Notebook, Unwritten
+from tests.cache.history.records import Read as ReadRecord
 from tests.cache.history.truth import Truth
 
 KEYS = 48
@@ -27,8 +28,8 @@ TAG_OF = [key % TAGS if key < CHANGED else TAGS for key in range(KEYS)]
 POLICY = Policy(ttl=0.5, stale=0.5, stale_if_error=0.5, lease=1.0)
 LEASED: ContextVar[tuple[float, float] | None] = ContextVar("LEASED", default=None)
 """When the lease was asked for and given under which the current task, or what it spawned, loads."""
-LATE: ContextVar[bool] = ContextVar("LATE", default=False)
-"""Whether a question for a lease was given up by the cache's timeout."""
+FAILED: ContextVar[bool] = ContextVar("FAILED", default=False)
+"""Whether a question to the second tier has failed, or was given up by the cache's timeout."""
 
 
 class NotedStore(RedisStore):
@@ -44,12 +45,19 @@ class NotedStore(RedisStore):
         self._notebook = notebook
         self._drops = itertools.count()
 
+    async def read(self, key: str, tags: Sequence[str] = ()) -> Read:
+        try:
+            return await super().read(key, tags)
+        except (StoreError, asyncio.CancelledError):
+            FAILED.set(True)
+            raise
+
     async def lease(self, key: str, seconds: float, tags: Sequence[str] = ()) -> Lease | None:
         began = time.monotonic()
         try:
             lease = await super().lease(key, seconds, tags)
-        except asyncio.CancelledError:
-            LATE.set(True)
+        except (StoreError, asyncio.CancelledError):
+            FAILED.set(True)
             raise
         if lease is not None:
             LEASED.set((began, time.monotonic()))
@@ -95,10 +103,10 @@ class Worker:
     async def _read(self) -> None:
         key = random.randrange(KEYS)
         LEASED.set(None)
-        LATE.set(False)
+        FAILED.set(False)
         began = time.monotonic()
         number = await self._region.load(key, lambda: self._load(key, began), [f"tag:{TAG_OF[key]}"])
-        self._notebook.note(Read(began, key, number))
+        self._notebook.note(ReadRecord(began, key, number))
 
     async def _load(self, key: int, asked: float) -> int:
         load, (leased, why) = next(self._loads), self._lease_of(key)
@@ -114,10 +122,10 @@ class Worker:
         assert core.second is not None
         if not core.second.breaker.closed:  # a lease that there is may have come before the failure
             return None, "open"
+        if FAILED.get():  # the one after the lease, too
+            return None, "failed"
         if leased is not None:
             return leased, ""
-        if LATE.get():
-            return None, "late"
         return None, "pending" if core.is_pending(self._region.text_of(key), [f"tag:{TAG_OF[key]}"]) else "waited"
 
     async def _set(self) -> None:
@@ -146,7 +154,7 @@ async def main(arguments: list[str]) -> None:
     url, namespace, truth, records, number, workers, tasks, seconds = arguments
     notebook = Notebook(Path(records))
     store = NotedStore(url, namespace, notebook)
-    cache = Cache("memory://?max_entries=30", store, backplane=redis_backplane(url, namespace), namespace=namespace)
+    cache = Cache("memory://?max_entries=30", store, backplane=RedisBackplane(url, namespace), namespace=namespace)
     own = range(int(number), CHANGED, int(workers))
     worker = Worker(cache, store, Truth(Path(truth)), notebook, own)
     until = time.monotonic() + float(seconds)

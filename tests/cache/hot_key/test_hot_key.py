@@ -12,7 +12,7 @@ import pytest
 from tests.cache.hot_key.cluster import PROCESSES, TASKS, Cluster
 from tests.cache.hot_key.worker import Report
 
-TTL = 2.0
+TTL = 1.0
 Start = Callable[..., Cluster]
 
 

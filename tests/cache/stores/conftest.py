@@ -10,11 +10,23 @@ from uuid import uuid4
 import pytest
 
 from hasten.cache._store import Lease, Read, Store
+from hasten.cache.stores import _redis_batch, _redis_url
 from hasten.cache.stores.memory import MemoryStore
 from tests.conftest import LoopFactory
 
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 """Runs a coroutine function in an event loop, and closes the stores that it has made."""
+
+
+PATIENT = 20.0
+"""Seconds within which a server that is well answers, on a busy machine."""
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no server for ill that is late: tests of ill ones have times of their own."""
+    monkeypatch.setattr(_redis_batch, "ANSWER_WITHIN", PATIENT)
+    monkeypatch.setattr(_redis_url, "CONNECT_SECONDS", PATIENT)
 
 
 class OwnKeys(Store):
@@ -64,6 +76,7 @@ class Stores:
 
     def __call__(self) -> Store:
         store = self._make()
+        store.timeout = PATIENT
         self._made.append(store)
         return OwnKeys(store, self._prefix)
 
@@ -85,7 +98,8 @@ def stores(request: pytest.FixtureRequest) -> Stores:
     }[request.param]
     url = request.getfixturevalue(fixture)
     make = getattr(importlib.import_module(f"hasten.cache.stores.{module}"), maker)
-    return Stores(lambda: make(url), lambda: tell_all(url, forget))
+    options = {"timeout": PATIENT} if module == "memcached" else {}
+    return Stores(lambda: make(url, **options), lambda: tell_all(url, forget))
 
 
 def tell_all(url: str, command: str) -> None:

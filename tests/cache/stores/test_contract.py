@@ -11,6 +11,7 @@ from hasten.cache._store import UNKNOWN, Lease, Store
 from tests.cache.stores.conftest import Run, Stores
 
 LONG = 60.0  # seconds: longer than a test
+SHORT = 0.1
 PATIENCE = 10.0  # seconds in which something that ends soon has ended, on a busy machine
 
 
@@ -70,7 +71,7 @@ def test_value_ends(stores: Stores, run: Run) -> None:
 
     async def scenario() -> None:
         store = stores()
-        assert await store.write("key", b"v", 1.0)
+        assert await store.write("key", b"v", SHORT)
         assert await store.write("other", b"v", LONG)
 
         async def value() -> bytes | None:
@@ -221,7 +222,7 @@ def test_lease_ends(stores: Stores, run: Run) -> None:
 
     async def scenario() -> None:
         store = stores()
-        first = await held(store, "key", 1.0)
+        first = await held(store, "key", SHORT)
         following: list[Lease] = []
 
         async def still_held() -> bool:
@@ -243,7 +244,7 @@ def test_write_after_the_lease_has_ended(stores: Stores, run: Run) -> None:
 
     async def scenario() -> None:
         store = stores()
-        lease, mirror = await held(store, "key", 1.0), await held(store, "mirror", 1.0)
+        lease, mirror = await held(store, "key", SHORT), await held(store, "mirror", SHORT)
 
         async def mirror_held() -> bool:
             return await store.lease("mirror", LONG) is None

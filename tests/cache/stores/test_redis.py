@@ -4,6 +4,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from hasten.cache._store import UNKNOWN, StoreError
 from hasten.cache.stores.redis import LONGEST_SECONDS, TAG_SECONDS, RedisStore, redis_store
 from hasten.ledger._sites import SiteTable
 from tests.cache.running import passes, run
+from tests.cache.stores.conftest import PATIENT
 from tests.conftest import LoopFactory
 
 LONG = 60.0
@@ -47,7 +49,9 @@ def commands_of(server: "redis.Redis", work: Callable[[], None]) -> dict[str, in
 
 
 def store_of(url: str, prefix: str = "") -> RedisStore:
-    return redis_store(url, prefix=prefix or f"{uuid4().hex}:")
+    store = redis_store(url, prefix=prefix or f"{uuid4().hex}:")
+    store.timeout = PATIENT
+    return store
 
 
 # ---- what is in Redis
@@ -57,19 +61,18 @@ def test_keys_in_redis(redis_url: str, server: "redis.Redis", loop_factory: Loop
     """Value and lease of a key share a slot, a tag has a key of its own, and all of them have an end."""
 
     async def scenario() -> None:
-        store = store_of(redis_url, "shop:")
-        await store.write("product/7", b"v", LONG)
-        lease = await store.lease("product/7", LONG, ["news"])
-        assert lease is not None
-        assert server.get("shop:{k:product/7}") == b"v"
-        assert server.get("shop:{k:product/7}:lease") == lease.token
-        assert server.get("shop:{t:news}") == b"%d" % lease.versions[0]
-        assert 0.0 < server.ttl("shop:{k:product/7}") <= LONG
-        assert 0.0 < server.ttl("shop:{k:product/7}:lease") <= LONG
-        assert LONGEST_SECONDS - 1 <= server.ttl("shop:{t:news}") <= TAG_SECONDS
-        await store.invalidate(["product/7"])
-        assert not server.exists("shop:{k:product/7}", "shop:{k:product/7}:lease")
-        await store.aclose()
+        async with aclosing(store_of(redis_url, "shop:")) as store:
+            await store.write("product/7", b"v", LONG)
+            lease = await store.lease("product/7", LONG, ["news"])
+            assert lease is not None
+            assert server.get("shop:{k:product/7}") == b"v"
+            assert server.get("shop:{k:product/7}:lease") == lease.token
+            assert server.get("shop:{t:news}") == b"%d" % lease.versions[0]
+            assert 0.0 < server.ttl("shop:{k:product/7}") <= LONG
+            assert 0.0 < server.ttl("shop:{k:product/7}:lease") <= LONG
+            assert LONGEST_SECONDS - 1 <= server.ttl("shop:{t:news}") <= TAG_SECONDS
+            await store.invalidate(["product/7"])
+            assert not server.exists("shop:{k:product/7}", "shop:{k:product/7}:lease")
 
     run(loop_factory, scenario())
 
@@ -78,16 +81,14 @@ def test_prefixes_are_apart(redis_url: str, loop_factory: LoopFactory) -> None:
     """Caches with different prefixes share neither values nor leases nor tags."""
 
     async def scenario() -> None:
-        one, other = store_of(redis_url), store_of(redis_url)
-        await one.write("key", b"v", LONG)
-        (version,) = await one.invalidate([], ["tag"])
-        assert await one.lease("key", LONG) is not None
-        read = await other.read("key", ["tag"])
-        assert read.payload is None
-        assert read.versions != (version,)
-        assert await other.lease("key", LONG) is not None
-        await one.aclose()
-        await other.aclose()
+        async with aclosing(store_of(redis_url)) as one, aclosing(store_of(redis_url)) as other:
+            await one.write("key", b"v", LONG)
+            (version,) = await one.invalidate([], ["tag"])
+            assert await one.lease("key", LONG) is not None
+            read = await other.read("key", ["tag"])
+            assert read.payload is None
+            assert read.versions != (version,)
+            assert await other.lease("key", LONG) is not None
 
     run(loop_factory, scenario())
 
@@ -96,14 +97,13 @@ def test_version_above_the_clock(redis_url: str, server: "redis.Redis", loop_fac
     """A tag whose version lies in the future, because a clock was wrong, is raised by one; nonsense is replaced."""
 
     async def scenario() -> None:
-        store = store_of(redis_url, prefix := f"{uuid4().hex}:")
-        future = 4_000_000_000_000_000
-        server.set(f"{prefix}{{t:tag}}", future)
-        assert await store.invalidate([], ["tag"]) == (future + 1,)
-        server.set(f"{prefix}{{t:tag}}", "nonsense")
-        assert (await store.read("key", ["tag"])).versions == (UNKNOWN,)
-        assert 10**15 < (await store.invalidate([], ["tag"]))[0] < future
-        await store.aclose()
+        async with aclosing(store_of(redis_url, prefix := f"{uuid4().hex}:")) as store:
+            future = 4_000_000_000_000_000
+            server.set(f"{prefix}{{t:tag}}", future)
+            assert await store.invalidate([], ["tag"]) == (future + 1,)
+            server.set(f"{prefix}{{t:tag}}", "nonsense")
+            assert (await store.read("key", ["tag"])).versions == (UNKNOWN,)
+            assert 10**15 < (await store.invalidate([], ["tag"]))[0] < future
 
     run(loop_factory, scenario())
 
@@ -115,9 +115,8 @@ def test_reads_of_one_pass_are_one_command(redis_url: str, server: "redis.Redis"
     """64 reads with 3 tags at once are one MGET of 67 keys; one read is one GET."""
 
     async def scenario(count: int, tags: list[str]) -> None:
-        store = store_of(redis_url)
-        await asyncio.gather(*(store.read(f"k{number}", tags) for number in range(count)))
-        await store.aclose()
+        async with aclosing(store_of(redis_url)) as store:
+            await asyncio.gather(*(store.read(f"k{number}", tags) for number in range(count)))
 
     assert commands_of(server, lambda: run(loop_factory, scenario(64, ["x", "y", "z"]))) == {"mget": 1}
     assert commands_of(server, lambda: run(loop_factory, scenario(1, []))) == {"get": 1}
@@ -127,12 +126,11 @@ def test_each_change_is_one_command(redis_url: str, server: "redis.Redis", loop_
     """A load through the store costs a lease, the tags' versions and a write; an invalidation two commands."""
 
     async def load() -> None:
-        store = store_of(redis_url)
-        lease = await store.lease("key", LONG, ["known"])
-        assert lease is not None
-        await store.write("key", b"v", LONG, lease.token)
-        await store.invalidate(["a", "b"], ["x", "y"])
-        await store.aclose()
+        async with aclosing(store_of(redis_url)) as store:
+            lease = await store.lease("key", LONG, ["known"])
+            assert lease is not None
+            await store.write("key", b"v", LONG, lease.token)
+            await store.invalidate(["a", "b"], ["x", "y"])
 
     called = commands_of(server, lambda: run(loop_factory, load()))
     assert called["eval"] == 4  # lease, the tag's first version, write, the tags' raise
@@ -150,19 +148,19 @@ def test_a_thousand_of_everything(
         options: dict[str, Any] = {} if limit is None else {"max_connections": limit}
         client = Redis.from_url(redis_url, client_name=f"test-{uuid4().hex}", **options)
         guard.deactivate()  # redis-py reads its version from disk for each connection, if it is not told not to
-        store = RedisStore(client, prefix=f"{uuid4().hex}:")
-        names = [f"k{number}" for number in range(1000)]
-        answers = await asyncio.gather(
-            *(store.write(name, name.encode(), LONG) for name in names),
-            *(store.lease(f"l{name}", LONG, ["tag"]) for name in names),
-            *(store.read(name) for name in names),
-            *(store.invalidate([f"i{name}"]) for name in names),
-        )
-        assert None not in answers
-        name = client.connection_pool.connection_kwargs["client_name"]
-        ours = [one for one in server.client_list() if one["name"] == name]
-        assert len(ours) <= (limit or 4)
-        await store.aclose()
+        async with aclosing(RedisStore(client, prefix=f"{uuid4().hex}:")) as store:
+            store.timeout = PATIENT
+            names = [f"k{number}" for number in range(1000)]
+            answers = await asyncio.gather(
+                *(store.write(name, name.encode(), LONG) for name in names),
+                *(store.lease(f"l{name}", LONG, ["tag"]) for name in names),
+                *(store.read(name) for name in names),
+                *(store.invalidate([f"i{name}"]) for name in names),
+            )
+            assert None not in answers
+            name = client.connection_pool.connection_kwargs["client_name"]
+            ours = [one for one in server.client_list() if one["name"] == name]
+            assert len(ours) <= (limit or 4)
 
     run(loop_factory, scenario())
 
@@ -171,26 +169,25 @@ def test_the_ledger_names_the_wait(redis_url: str, loop_factory: LoopFactory) ->
     """A wait for Redis is called `cache GET redis HOST:PORT` in the ledger, and told from others by its key."""
 
     async def scenario() -> None:
-        store = store_of(redis_url)
+        async with aclosing(store_of(redis_url)) as store:
 
-        async def seen(asked: Awaitable[object], name: str, about: str) -> None:
-            question: Any = answer(asked)
-            future = question.send(None)  # up to the wait
-            assert asyncio.isfuture(future)
-            sites = SiteTable()
-            assert sites.identity(question.cr_await, future) == about
-            request = _owner(question)
-            assert request.wait_name == f"cache {name} {store.name}"
-            question.close()
+            async def seen(asked: Awaitable[object], name: str, about: str) -> None:
+                question: Any = answer(asked)
+                future = question.send(None)  # up to the wait
+                assert asyncio.isfuture(future)
+                sites = SiteTable()
+                assert sites.identity(question.cr_await, future) == about
+                request = _owner(question)
+                assert request.wait_name == f"cache {name} {store.name}"
+                question.close()
 
-        await seen(store.read("key", ["tag"]), "GET", "key")
-        await seen(store.lease("key", LONG), "LEASE", "key")
-        await seen(store.write("key", b"v", LONG), "SET", "key")
-        await seen(store.release("key", b"token"), "RELEASE", "key")
-        await seen(store.invalidate(["a", "b"], ["t"]), "INVALIDATE", "a b t")
-        assert store.name == f"redis {redis_url.split('/')[2]}"
-        await passes()
-        await store.aclose()
+            await seen(store.read("key", ["tag"]), "GET", "key")
+            await seen(store.lease("key", LONG), "LEASE", "key")
+            await seen(store.write("key", b"v", LONG), "SET", "key")
+            await seen(store.release("key", b"token"), "RELEASE", "key")
+            await seen(store.invalidate(["a", "b"], ["t"]), "INVALIDATE", "a b t")
+            assert store.name == f"redis {redis_url.split('/')[2]}"
+            await passes()
 
     run(loop_factory, scenario())
 
@@ -212,14 +209,13 @@ def test_closed(redis_url: str, loop_factory: LoopFactory) -> None:
     """A closed store says so to whoever asks, and closes again without complaint."""
 
     async def scenario() -> None:
-        store = store_of(redis_url)
-        await store.read("key")
-        await store.aclose()
-        with pytest.raises(StoreError, match="closed"):
+        async with aclosing(store_of(redis_url)) as store:
             await store.read("key")
-        with pytest.raises(StoreError, match="closed"):
-            await store.lease("key", LONG, ["tag"])
-        await store.aclose()
+            await store.aclose()
+            with pytest.raises(StoreError, match="closed"):
+                await store.read("key")
+            with pytest.raises(StoreError, match="closed"):
+                await store.lease("key", LONG, ["tag"])
 
     run(loop_factory, scenario())
 
@@ -261,9 +257,8 @@ def test_urls(url: str, name: str, loop_factory: LoopFactory) -> None:
     """Each kind of URL makes a store, named by its place and without its password."""
 
     async def scenario() -> None:
-        store = redis_store(url)
-        assert store.name == name
-        await store.aclose()
+        async with aclosing(redis_store(url)) as store:
+            assert store.name == name
 
     run(loop_factory, scenario())
 
@@ -293,11 +288,12 @@ def test_database(redis_url: str, server: "redis.Redis", loop_factory: LoopFacto
     """A URL's database is the one that is used."""
 
     async def scenario() -> None:
-        store = redis_store(redis_url.rpartition("/")[0] + "/5", prefix=(prefix := f"{uuid4().hex}:"))
-        await store.write("key", b"v", LONG)
-        assert (await store.read("key")).payload == b"v"
-        in_database_0 = list(server.scan_iter(match=f"*{prefix}*"))
-        assert in_database_0 == []
-        await store.aclose()
+        async with aclosing(
+            redis_store(redis_url.rpartition("/")[0] + "/5", prefix=(prefix := f"{uuid4().hex}:"))
+        ) as store:
+            await store.write("key", b"v", LONG)
+            assert (await store.read("key")).payload == b"v"
+            in_database_0 = list(server.scan_iter(match=f"*{prefix}*"))
+            assert in_database_0 == []
 
     run(loop_factory, scenario())

@@ -362,11 +362,11 @@ def test_a_loop_that_was_held_up(loop_factory: LoopFactory) -> None:
 
     async def scenario() -> None:
         table = Table()
-        batches = Batches(table, timeout=0.02)
+        batches = Batches(table, timeout=0.1)
         asking = asyncio.ensure_future(read(batches, "a"))
         table.gate.clear()
         await passes()
-        time.sleep(0.05)
+        time.sleep(0.2)
         asyncio.get_running_loop().call_soon(table.gate.set)  # the answer lies in the socket
         assert await asking == [b"a"]
 

@@ -3,7 +3,7 @@
     memory    caches of one process, for tests
     redis     processes that share a Redis: alone, behind Sentinel, or a Cluster (needs the extra `redis`)
 
-The contract is `hasten.cache._backplane`; all of them pass one contract suite (tests/cache/backplanes).
+The contract is `hasten.cache.Backplane`; all of them pass one contract suite (tests/cache/backplanes).
 """
 
 from hasten.cache.backplanes.memory import MemoryBackplane, memory_backplanes

@@ -104,10 +104,11 @@ class Announcing:
         future = batch.add(invalidation)
         try:
             return await future
-        finally:
+        except asyncio.CancelledError:
             batch.waiting.discard(future)
             if not batch.waiting and batch.missing is not None:
                 self._finish(batch, told=True)
+            raise
 
     def take_all(self) -> list[Batch]:
         """Return the batches that are to be sent now."""

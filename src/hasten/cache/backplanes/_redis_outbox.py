@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from hasten.cache.backplanes._announcing import Announcing, Batch
 from hasten.cache.backplanes._messages import Acknowledgement, Announcement, Departure, encode
-from hasten.cache.backplanes._patience import patience
-from hasten.cache.backplanes._redis_link import MARK, Command, Commands, RedisLink
+from hasten.cache.backplanes._patience import Patience
+from hasten.cache.backplanes._redis_link import NO_MEMBER, Command, Commands, RedisLink
 from hasten.cache.backplanes._standing import Standing
 
 
@@ -109,14 +109,14 @@ class Outbox:
         requests = [*map(self._announcement, self._announcing.take_all()), *self._asked, *self._acknowledgements()]
         self._asked = []
         try:
-            async with patience(self._timeout):
+            async with Patience(self._timeout):
                 replies = await self._link.ask([request.command for request in requests])
+            for request, reply in zip(requests, replies, strict=True):
+                request.answered(reply)
         except BaseException:
-            for request in requests:
+            for request in requests:  # what has been answered does not mind
                 request.lost()
             raise
-        for request, reply in zip(requests, replies, strict=True):
-            request.answered(reply)
 
     def _announcement(self, batch: Batch) -> _Request:
         content, standing = batch.invalidation(), self._standing
@@ -126,8 +126,9 @@ class Outbox:
             last_tick, found = reply
             if last_tick:
                 standing.saw(last_tick, monotonic())
-            members = {name.decode() for name in found}
-            self._announcing.sent(batch, members - {self._member, MARK}, strangers=MARK not in members)
+            names = [name.decode(errors="replace") for name in found]  # somebody else may have written into it
+            members = [name for name in names if name != self._member and not name.startswith(NO_MEMBER)]
+            self._announcing.sent(batch, members, strangers=self._commands.mark not in names)
 
         command = self._commands.announce(standing.tick, standing.over(monotonic()), message)
         return _Request(command, answered, partial(self._announcing.fail, (batch,)))

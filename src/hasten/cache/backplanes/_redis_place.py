@@ -5,6 +5,8 @@ it. Alone or behind Sentinel that is the master; in a Cluster it is the node tha
 the nodes of a Cluster pass on to each other may come behind any beat.
 """
 
+import errno
+import re
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,7 +15,7 @@ from hasten._core.errors import MissingDependency
 try:
     from redis.asyncio import Redis, RedisCluster
     from redis.asyncio.connection import AbstractConnection
-    from redis.exceptions import RedisError
+    from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 except ModuleNotFoundError as error:
     if error.name != "redis":
         raise
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
 
 Failures = (RedisError, OSError, TimeoutError)
 """What redis-py raises when Redis cannot be reached or does not do what it was asked."""
+NotAllowed = ResponseError
+"""What it raises when Redis refuses one command."""
+
+_ERROR_NUMBER = re.compile(r"\[Errno (\d+)\]")
 
 
 class Connection(Protocol):
@@ -35,8 +41,7 @@ class Connection(Protocol):
 
     async def connect(self) -> None: ...
     async def disconnect(self, nowait: bool = ...) -> None: ...  # noqa: FBT001 - redis-py's signature
-    def pack_commands(self, commands: list[tuple[Any, ...]]) -> list[bytes]: ...
-    async def send_packed_command(self, command: list[bytes], check_health: bool = ...) -> None: ...  # noqa: FBT001
+    async def send_packed_command(self, command: bytes, check_health: bool = ...) -> None: ...  # noqa: FBT001
     async def read_response(self, disable_decoding: bool = ..., *, disconnect_on_error: bool = ...) -> Any: ...  # noqa: FBT001
 
 
@@ -53,6 +58,7 @@ class RedisPlace:
         self._owned = isinstance(where, str)
         self._client = redis_client(where) if isinstance(where, str) else where
         self._looked = False
+        self._is_one_server = not (isinstance(self._client, RedisCluster) or _service(self._client))
         self.name = f"redis {_name(self._client)}"
 
     async def connections(self, count: int, key: str) -> list[Connection]:
@@ -69,6 +75,15 @@ class RedisPlace:
             pool = self._client.connection_pool
             made, settings = pool.connection_class, pool.connection_kwargs
         return [made(**_plain(settings)) for _ in range(count)]
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether an error of a new connection shows that no process can announce anything at that moment.
+
+        No server listens at the one place that there is; or it is loading its data, and has taken nothing since it was
+        started. What says nothing may answer others. A Cluster, and what Sentinel watches, may have another master by
+        now that we have not heard of.
+        """
+        return self._is_one_server and (isinstance(error, BusyLoadingError) or _was_refused(error))
 
     async def aclose(self) -> None:
         """Close the client that was made from a URL."""
@@ -104,13 +119,27 @@ def _plain(settings: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
+def _was_refused(error: Exception) -> bool:
+    """Whether each address of the server's name has refused the connection.
+
+    redis-py raises an error of its own while it handles the system's; of several addresses asyncio makes one error,
+    which has their numbers in its text only.
+    """
+    cause = error.__context__
+    return isinstance(cause, OSError) and set(_ERROR_NUMBER.findall(str(cause))) == {str(errno.ECONNREFUSED)}
+
+
+def _service(client: "Redis | RedisCluster") -> str | None:
+    """Return what Sentinel calls a client's master; None if it is not asked."""
+    return getattr(getattr(client, "connection_pool", None), "service_name", None)
+
+
 def _name(client: "Redis | RedisCluster") -> str:
     """Return where a client's server is, for messages."""
     if isinstance(client, RedisCluster):
         return "cluster " + ",".join(sorted(client.nodes_manager.startup_nodes))
-    pool = client.connection_pool
-    service = getattr(pool, "service_name", None)
+    service = _service(client)
     if service is not None:
         return f"sentinel {service}"
-    settings = pool.connection_kwargs
+    settings = client.connection_pool.connection_kwargs
     return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")

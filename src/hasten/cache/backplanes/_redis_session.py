@@ -20,8 +20,8 @@ from hasten.cache.backplanes._messages import (
     message_to_all,
     message_to_one,
 )
-from hasten.cache.backplanes._patience import patience
-from hasten.cache.backplanes._redis_link import Commands, Names, RedisLink
+from hasten.cache.backplanes._patience import Patience
+from hasten.cache.backplanes._redis_link import Commands, Names, RedisLink, mark_of
 from hasten.cache.backplanes._redis_outbox import Outbox
 
 _logger = logging.getLogger("hasten.cache")
@@ -98,9 +98,10 @@ class Session:
           Exception: the listener's, or a fault of ours.
         """
         try:
-            async with patience(self._membership.trust):
+            async with Patience(self._membership.trust):
                 await self._listening.open()
                 await self._sending.open()
+                self._commands.mark = mark_of(await self._sending.run_id())
             await _until_one_fails(self.outbox.run(), self._hear(), self._beat_on())
         finally:
             self.joined = False
@@ -114,7 +115,9 @@ class Session:
           ConnectionError, TimeoutError: it could not be said; others wait for us once.
         """
         self._leaving = True
-        async with patience(self._membership.answer):
+        if not self._beat_number:
+            return  # no beat was sent: nobody knows of us
+        async with Patience(self._membership.answer):
             await self.outbox.leave()  # behind a beat that may be under way
 
     # ---- hearing
@@ -161,7 +164,7 @@ class Session:
 
     async def _beat_on(self) -> None:
         trust = self._membership.trust
-        async with patience(trust):
+        async with Patience(trust):
             await self._subscribed.wait()
             self._membership.listener.distrust()
             await self._beat()
@@ -170,7 +173,7 @@ class Session:
         while not self._leaving:
             await asyncio.sleep(random.uniform(0.8, 1.0) * trust / 3)
             # Until trust ends; longer when we were late ourselves, and it has ended for that.
-            async with patience(max(self._trusted_until - monotonic(), self._membership.answer)):
+            async with Patience(max(self._trusted_until - monotonic(), self._membership.answer)):
                 await self._beat()
         await asyncio.Event().wait()  # to the end of the others
 

@@ -1,9 +1,11 @@
 """A backplane between caches of one process and one event loop, for tests: with it a test plays what a network does.
 
-ours, theirs = memory_backplanes(2)
-theirs.hold()             # what is announced reaches it late, like a process that is frozen
-theirs.cut_off()          # it has lost its connection
-theirs.restore()          # it is as it was
+    ours, theirs = memory_backplanes(2)
+    theirs.hold()             # what is announced reaches it late, like a process that is frozen
+    theirs.cut_off()          # it has lost its connection
+    theirs.restore()          # it is as it was
+
+It is there for somebody always, so nobody is ever alone.
 """
 
 import asyncio

@@ -12,9 +12,11 @@ and the connection that hears gets what they cause in that order; this is all th
 - A script beats: it renews our place in the set and publishes to our own channel (`_redis_session`).
 - Each place says which beat, of all members' beats, was the member's last. Who remembers how old some beat is by its
   own clock knows whose trust is over, and removes them (`_standing`).
-- The set bears a mark that nobody who has trust is missing in it. A new set has none, nor one that begins anew because
-  Redis has lost its data: there may be strangers, and whoever announces waits for as long as trust lasts. The mark is
-  set by a member that has been in the set for that long.
+- The set bears a mark that nobody who has trust is missing in it, and nobody is alone. A new set has none, nor one that
+  begins anew because Redis has lost its data, or was started again; there may be strangers, and whoever announces waits
+  for as long as trust lasts. The mark is set by a member that has been in the set for that long, for this run of Redis.
+- While Redis refuses connections, or is loading its data, nobody can announce anything, and its next run has no mark
+  for as long as trust lasts: we are alone. Where it says nothing it may be only us whom it does not answer.
 - We apply what we announce ourselves at once, before it is sent, and count as having acknowledged it for that. Our own
   message is ignored when it comes back: it would drop what has been loaded since, which is valid.
 
@@ -22,9 +24,10 @@ What this does not hold against:
 
 - Two masters. While a Redis that was cut off from its sentinels or its cluster still takes commands, members on its
   side do not hear those on the other. `min-replicas-to-write 1` with `min-replicas-max-lag 1` makes that short.
-- A Redis that comes back without its last writes, from a snapshot or as a replica that had not got them yet: members
-  that joined in these are strangers to a set with a mark, for TRUST_SECONDS. (What was deleted from the second tier
-  in these writes is back as well.)
+- A door that is shut while others are inside: a proxy, a firewall or a Service of Kubernetes that refuses connections
+  to a Redis to which others are still connected. A process that has lost its own takes that for a Redis that is away,
+  and may serve what was loaded up to a second ago.
+- A Redis that comes back without its last writes, as far as the second tier goes: what they deleted is back.
 - A machine whose monotonic clock stands still while it is suspended.
 """
 
@@ -34,12 +37,13 @@ import logging
 import random
 import secrets
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache._backplane import TRUST_SECONDS, Backplane, Invalidation, Listener
 from hasten.cache.backplanes._announcing import Announcing
-from hasten.cache.backplanes._patience import patience
+from hasten.cache.backplanes._patience import Patience
 from hasten.cache.backplanes._redis_link import Names, RedisLink
 from hasten.cache.backplanes._redis_place import Failures, RedisPlace
 from hasten.cache.backplanes._redis_session import Membership, Session
@@ -47,13 +51,10 @@ from hasten.cache.backplanes._redis_session import Membership, Session
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
-_FIRST_RETRY, _LAST_RETRY = 0.05, 1.0  # seconds at most between tries to join
+_FIRST_RETRY = 0.05  # seconds at most until the first try to join again
+_LAST_RETRY = 0.5  # part of the trust at most between tries: who is alone must find out in time that it still is
+_UNHEARD = 0.1  # seconds after which a cancellation has not been heard; to close a connection takes none
 _logger = logging.getLogger("hasten.cache")
-
-
-def redis_backplane(address: str, namespace: str) -> "RedisBackplane":
-    """Return the backplane that belongs to a second tier's URL."""
-    return RedisBackplane(address, namespace)
 
 
 class RedisBackplane(Backplane):
@@ -133,8 +134,7 @@ class RedisBackplane(Backplane):
                         await session.leave()
         finally:
             if life is not None:
-                life.cancel()
-                await asyncio.wait((life,))
+                await _end(life)
             self._announcing.fail_all()
             await self._place.aclose()
 
@@ -144,15 +144,16 @@ class RedisBackplane(Backplane):
         try:
             while True:
                 await self._join_and_stay(membership)
-                await asyncio.sleep(_pause(self._failures))
+                await asyncio.sleep(_pause(self._failures, _LAST_RETRY * self._trust_seconds))
                 self._failures += 1
         finally:
             self._end_first_try()
 
     async def _join_and_stay(self, membership: Membership) -> None:
         """Be a member until the connection is lost."""
+        began = monotonic()
         try:
-            async with patience(self._trust_seconds):
+            async with Patience(self._trust_seconds):
                 listening, sending = map(RedisLink, await self._place.connections(2, self._names.members))
             self._session = Session(membership, listening, sending, when_joined=self._note_joined)
             await self._session.run()
@@ -160,6 +161,8 @@ class RedisBackplane(Backplane):
             if not self._failures:
                 membership.listener.distrust()
                 _say(self.name, error)
+            if self._place.is_away(error):
+                membership.listener.alone(began + self._trust_seconds)
         self._session = None
         self._announcing.fail(self._announcing.take_all())
         self._end_first_try()
@@ -173,9 +176,20 @@ class RedisBackplane(Backplane):
             self._first_try.set_result(None)
 
 
-def _pause(failures: int) -> float:
+async def _end(life: "asyncio.Task[None]") -> None:
+    """Cancel until it is over.
+
+    On Python 3.11 `asyncio.wait_for`, by which redis-py asks sentinels and clusters, keeps a cancellation to itself if
+    what it waits for has just come.
+    """
+    while not life.done():
+        life.cancel()
+        await asyncio.wait((life,), timeout=_UNHEARD)
+
+
+def _pause(failures: int, longest: float) -> float:
     """Return how long to wait before the next try to join, by chance: not all come back at once."""
-    most = min(_FIRST_RETRY * 2**failures, _LAST_RETRY)
+    most = min(_FIRST_RETRY * 2.0 ** min(failures, 10), longest)
     return random.uniform(most / 2, most)
 
 

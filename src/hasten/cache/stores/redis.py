@@ -88,8 +88,8 @@ class RedisStore(Store):
     cluster of three nodes cost 11 at most.
 
     Args:
-      client: Made for this store, which closes it: its pool holds as many connections as there are batches at once
-        (`_redis_servers.MOST_AT_ONCE` for each server). `redis_client` says which settings serve best.
+      client: Made for this store, which closes it. Up to 4 of its connections to a server are in use at once. A client
+        from a URL, `redis_store`'s, has the settings that serve best: RESP2, 1 s to connect, one try.
       prefix: Before all keys; caches with different prefixes share nothing.
     Raises:
       ConfigurationError: the client has `decode_responses`.

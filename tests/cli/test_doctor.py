@@ -203,7 +203,8 @@ def test_unreachable_exits_3(folder: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_port_in_use(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A command whose port is taken says so in one line, not with a report."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen: a target that accepts is waited for
         port = taken.getsockname()[1]
         command = f"{sys.executable} -m hasten run waiting:app --port {port}"
         code = run("--start", command, "--plan", "plan.toml", "--target", f"http://127.0.0.1:{port}")

@@ -18,7 +18,7 @@ import pytest
 
 from hasten.load import LoadResult, Plan, Progress, arrival_times, run
 
-RATE, WARMUP, SECONDS, SEED = 300.0, 0.5, 10.0, 11  # two stalls of 0.5 s in 10 s: a tenth of all requests
+RATE, WARMUP, SECONDS, SEED = 300.0, 0.5, 5.0, 11  # one stall of 0.5 s in 5 s: a tenth of all requests
 
 
 class ClosedLoop(threading.Thread):

@@ -173,6 +173,8 @@ class RawPeer:
     def __init__(self, own: socket.socket) -> None:
         self.settings: dict[int, int] = {}
         self._socket = own
+        # What is sent in pieces goes at once: otherwise each piece waits for a delayed acknowledgement, 40 ms.
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = b""
         self._frames: deque[Frame] = deque()
         self._decoder = Decoder()
@@ -327,10 +329,24 @@ class RawServer:
 
     async def accept(self, settings: Mapping[int, int] | None = None, *, handshake: bool = True) -> RawPeer:
         """Return the next connection, its preface read and SETTINGS exchanged unless `handshake` is false."""
-        own, _ = await asyncio.get_running_loop().sock_accept(self._listener)
-        peer = RawPeer(own)
+        peer = RawPeer(await self._accept())
         self._peers.append(peer)
         if handshake:
             await peer.take_preface()
             await peer.exchange_settings(settings or {})
         return peer
+
+    async def _accept(self) -> socket.socket:
+        """Accept a connection. uvloop's `sock_accept` loses the one that comes when it is cancelled; this does not."""
+        loop, readable = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self._listener, readable.set)
+        try:
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    own, _ = self._listener.accept()
+                    own.settimeout(0.0)
+                    return own
+                readable.clear()
+                await readable.wait()
+        finally:
+            loop.remove_reader(self._listener)

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+import hasten.rpc.server._connection
+import hasten.rpc.transport._connection
 from tests.rpc.certificates import Certificates, make_certificates
 
 
@@ -18,3 +20,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
             pytest.fail(reason)
         pytest.skip(reason)
     return make_certificates(openssl, tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a connection that ends wait 0.2 s, not a second, for a peer that never answers, and for one that reads."""
+    monkeypatch.setattr(hasten.rpc.server._connection, "_DRAIN_SECONDS", 0.2)
+    monkeypatch.setattr(hasten.rpc.transport._connection, "_CLOSE_SECONDS", 0.2)

@@ -73,6 +73,7 @@ async def stalled(serving: Serving) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_stop_after_a_handler_whose_answer_waits(loop_factory: LoopFactory) -> None:
     """grpc/grpc#28999: nor does an answer that is complete but has no room in the client's window."""
 
@@ -87,6 +88,7 @@ def test_stop_after_a_handler_whose_answer_waits(loop_factory: LoopFactory) -> N
     run(loop_factory, scenario)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_stop_after_the_client_has_said_goodbye(loop_factory: LoopFactory) -> None:
     """grpc/grpc#28999: nor does a client that sent GOAWAY, has a call open, and stays connected."""
 
@@ -104,6 +106,7 @@ def test_stop_after_the_client_has_said_goodbye(loop_factory: LoopFactory) -> No
     run(loop_factory, scenario)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("words", [b"", b"PRI * HT"], ids=["nothing", "half-a-preface"])
 def test_stop_with_a_client_that_never_spoke(words: bytes, loop_factory: LoopFactory) -> None:
     """grpc/grpc#28999: nor does a connection on which no HTTP/2 has begun."""

@@ -33,7 +33,7 @@ from tests.rpc.fuzz.recorded import CLIENTS, HANDLERS, KINDS, SERVICE, record, s
 from tests.rpc.fuzz.sessions import ENCODER, LIMITS, largest_container, noise
 from tests.rpc.fuzz.test_fuzz import NoChannel, Owner, Watch, ended, settle
 
-FRAMES = 100_000
+FRAMES = 50_000
 _EXAMPLES = 150
 _SERVERS: dict[str, Callable[[], grpc.aio.Server]] = {"grpc.aio": grpc.aio.server, "hasten": rpc.Server}
 
@@ -217,9 +217,10 @@ async def flooded(frames: int, seed: int) -> tuple[int, int]:
             await asyncio.sleep(0)
             transport.take()
             calls = [call for call in calls if not call.done()]
-            longest = max(longest, largest_container(connection))
             assert connection.held_bytes <= limits.held_bytes + 100_000
             assert connection.output.kept_bytes <= 40 * 100
+        if number % 1000 == 0:  # as long as a hundred frames take
+            longest = max(longest, largest_container(connection))
     assert not transport.is_closing(), connection.goaway_reason
     transport.feed(goaway_frame(0, ErrorCode.NO_ERROR))
     await asyncio.gather(*(call.code() for call in calls))
@@ -230,7 +231,7 @@ async def flooded(frames: int, seed: int) -> tuple[int, int]:
 
 
 def test_a_channel_does_not_grow() -> None:
-    """After 100,000 frames to one channel, and thousands of calls, no container is longer than the limits allow."""
+    """After 50,000 frames to one channel, and thousands of calls, no container is longer than the limits allow."""
     longest, started = asyncio.run(flooded(FRAMES, 1))
     assert started > FRAMES // 20
     assert longest <= 1024  # a message's first bytes; what is remembered of headers is less
@@ -241,5 +242,5 @@ def test_a_channel_does_not_grow() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_channel_does_not_grow_for_long(seed: int) -> None:
     """After a million frames neither."""
-    longest, _ = asyncio.run(flooded(10 * FRAMES, seed))
+    longest, _ = asyncio.run(flooded(1_000_000, seed))
     assert longest <= 1024

@@ -27,9 +27,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the loop turn until something is true."""
-    while not condition():
-        await asyncio.sleep(0)
+    """Let the loop turn until something is true; fail when that takes longer than a busy machine does."""
+    async with asyncio.timeout(30.0):  # an alarm from outside is lost if it comes in a callback of the loop
+        while not condition():
+            await asyncio.sleep(0)
 
 
 class Serving:

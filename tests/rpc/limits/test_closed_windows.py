@@ -102,6 +102,7 @@ def test_windows_that_are_raised_by_a_byte(run: Run) -> None:
     run(scenario())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_stopping_with_a_peer_that_takes_nothing(run: Run) -> None:
     """A server stops although a client, whose window is closed, never takes its responses."""
 
@@ -116,6 +117,7 @@ def test_stopping_with_a_peer_that_takes_nothing(run: Run) -> None:
     run(scenario())
 
 
+@pytest.mark.usefixtures("impatient")
 def test_stopping_after_a_goaway_of_the_peer(run: Run) -> None:
     """A server stops although a client has said that it will go, and stays."""
 

@@ -40,11 +40,16 @@ def waiting_bytes(connection: Connection[Any]) -> int:
 
 
 async def flood(peer: RawPeer, frames: bytes, connection: Connection[Any]) -> "asyncio.Task[None]":
-    """Send frames until nothing is read any more; return the task that still has some to send."""
+    """Send frames until nothing is read any more; return the task that still has some to send.
+
+    Args:
+      frames: With more answers than the system keeps, or it would take them and reading would go on.
+    """
 
     async def send() -> None:
         while not connection.reading.paused:
             await peer.send(frames)
+            await asyncio.sleep(0)  # it is read now, not when the system's buffers are full, megabytes later
 
     task = asyncio.create_task(send())
     await until(lambda: connection.reading.paused)
@@ -52,7 +57,7 @@ async def flood(peer: RawPeer, frames: bytes, connection: Connection[Any]) -> "a
 
 
 @pytest.mark.bounds("control_frames", "write_high_bytes")
-@pytest.mark.parametrize("frames", [settings_frame({}) * 1000, A_PING * 500], ids=["settings", "pings"])
+@pytest.mark.parametrize("frames", [settings_frame({}) * 8000, A_PING * 4000], ids=["settings", "pings"])
 def test_control_frames_of_a_peer_that_does_not_read(frames: bytes, run: Run) -> None:
     """Who sends control frames and reads no answers is not read any more, until it reads: then all are answered."""
 
@@ -99,6 +104,7 @@ def test_refusals_of_a_peer_that_does_not_read(run: Run) -> None:
                     ids = range(next_id, next_id + 100, 2)
                     await peer.send(*(request(id_, "/no/such", flags=END_HEADERS | END_STREAM) for id_ in ids))
                     next_id += 100
+                    await asyncio.sleep(0)  # as in `flood`
 
             task = asyncio.create_task(send())
             await until(lambda: connection.reading.paused)
@@ -180,7 +186,7 @@ def test_a_channel_stops_reading_too(run: Run) -> None:
             await peer.until(DATA, 1)
             (connection,) = channel.dispatcher(asyncio.get_running_loop()).connections()
             shrink(connection)
-            task = await flood(peer, settings_frame({}) * 1000, connection)
+            task = await flood(peer, settings_frame({}) * 8000, connection)
             reader = asyncio.create_task(peer.until(HEADERS))
             await task
             await peer.send(response(1), data(1, b"answer"), trailers(1))

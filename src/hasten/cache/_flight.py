@@ -40,6 +40,7 @@ class Flight(Generic[V]):
       versions: Of its tags, from before the loader was called; empty as long as it was not.
       detached: An invalidation has overtaken it: its value goes to those who wait, and is stored nowhere.
       overtaken_by: Tags that were invalidated meanwhile: the value may turn out to have one.
+      found: Tags that the value turned out to have: who joined after one of them was invalidated must not get it.
     """
 
     # No slots: what most loads never set stays with the class, which saves 0.2 µs a load.
@@ -49,6 +50,7 @@ class Flight(Generic[V]):
     versions: "Versions" = ()
     detached = False
     overtaken_by: frozenset[str] = frozenset()
+    found: frozenset[str] = frozenset()
     _future: asyncio.Future[V] | None = None
 
     def join(self) -> Coroutine[Any, Any, V]:

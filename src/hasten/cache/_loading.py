@@ -228,6 +228,7 @@ class Loading(Flight[V]):
         loaded = _loaded(await self._call())
         extra = [tag for tag in plain_tags(loaded.tags) if tag not in self.tags]
         if extra:
+            self.found = frozenset(extra)
             self.detached |= not self.overtaken_by.isdisjoint(extra)
             versions += core.tags.of(extra)
         self._finish(loaded, began, versions, lives_shortly=lives_shortly)
@@ -301,16 +302,19 @@ class Loading(Flight[V]):
             core.spawn(self._release(second, lease))
             wall = time.time()
             if isinstance(error, Exception) and stored is not None and wall < stored.error_until:
+                self.found = frozenset(stored.tags)
                 value = self._take(stored, began, wall)
                 if value is not NOTHING:
                     self._region.counts.stale_on_error += 1
                     core.log_failure(self._region.name, error)
                     return value
             raise
-        are_known = set(plain_tags(loaded.tags)) <= set(self.tags)
+        found = plain_tags(loaded.tags)
+        are_known = set(found) <= set(self.tags)
         if not are_known:
             # Their versions from before the load are not known: an invalidation may have come between. Next time.
-            self._region.remember_tags(self.key, (*self.tags, *loaded.tags))
+            self._region.remember_tags(self.key, found, self.tags)
+            self.found = frozenset(found)
             self.detached = True
         life = self._finish(loaded, began, versions, lives_shortly=False)
         data = self._encoded(loaded.value) if are_known and life is not None else None
@@ -331,15 +335,17 @@ class Loading(Flight[V]):
     async def _pass_on(self, second: SecondTier, lease: Lease, data: bytes, life: Life, load_seconds: float) -> None:
         """Write a loaded value to the second tier."""
         stored = _stored(data, life, load_seconds, self.tags, lease.versions)
-        with suppress(Ill, StoreError):  # the caller has its value
+        try:
             await second.write(self.text, stored, life.error_until - time.monotonic(), lease.token)
+        except (Ill, StoreError):  # the caller has its value
+            await self._release(second, lease)
 
     async def _release(self, second: SecondTier, lease: Lease) -> None:
-        with suppress(Ill, StoreError):  # it ends by itself
+        with suppress(DeadlineExceeded, StoreError):  # it ends by itself
             await second.release(self.text, lease.token)
 
     def _take(self, stored: Stored, began: float, wall: float) -> V | Nothing:
-        """Return a value of the second tier, kept in memory; NOTHING if its bytes mean nothing any more.
+        """Return a value of the second tier, kept in memory; NOTHING if it is invalid or means nothing any more.
 
         Args:
           began: Before it was asked for, by `time.monotonic()`.
@@ -347,6 +353,8 @@ class Loading(Flight[V]):
         """
         region = self._region
         core = region.core
+        if stored.tags and core.is_pending(self.text, stored.tags):  # by a tag that we have just learned from it
+            return NOTHING
         try:
             value = region.decode(stored.data)
         except CodecError as error:

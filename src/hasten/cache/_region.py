@@ -25,7 +25,8 @@ V = TypeVar("V")
 Loader = Callable[[], Awaitable[V | Loaded[V]]]
 
 _RENEW_AGAIN = 1.0  # seconds after a renewal began or failed until another may: readers do not hammer an ill source
-_MOST_FOUND_TAGS = 10_000
+_MOST_FOUND_TAGS = 10_000  # keys whose tags are noted
+_MOST_TAGS = 256  # noted for a key, or as many as one load finds
 
 
 class Region(Generic[V]):
@@ -208,9 +209,13 @@ class Region(Generic[V]):
             entry.renew_at = time.monotonic() + _RENEW_AGAIN
         self.core.spawn(self._renew(Loading(self, key, loader, tags, policy, newer_than=stamp)))
 
-    def remember_tags(self, key: Hashable, tags: Sequence[str]) -> None:
-        """Note tags that a loader has found, so that the next load asks for their versions before it begins."""
-        self.found_tags[key] = tuple(dict.fromkeys(tags))
+    def remember_tags(self, key: Hashable, found: Sequence[str], before: Sequence[str] = ()) -> None:
+        """Note tags that a loader has found, so that the next load asks for their versions before it begins.
+
+        Args:
+          before: Found by earlier loads: as many are noted as there is room for, since tags may come and go.
+        """
+        self.found_tags[key] = tuple(dict.fromkeys((*found, *before)))[: max(len(found), _MOST_TAGS)]
         if len(self.found_tags) > _MOST_FOUND_TAGS:
             del self.found_tags[next(iter(self.found_tags))]
 
@@ -278,12 +283,14 @@ class Region(Generic[V]):
     async def _fly(self, loading: Loading[V]) -> V:
         """Follow the load that is under way, or lead one.
 
-        Without trust a load that began before we asked may have read what is invalid by now. It is waited for all the
-        same, so that the source has one load of a key at a time: the next one is shared by all who have asked by then.
+        Without trust a load that began before we asked may have read what is invalid by now, and so may one that finds
+        a tag that was invalidated before we asked. It is waited for all the same, so that the source has one load of a
+        key at a time: the next one is shared by all who have asked by then.
         """
         asked = time.monotonic()
         while (flight := self.flights.get(loading.key)) is not None:
             will_do = flight.began >= asked or asked < self._followed_until(flight.began)
+            overtaken_by = flight.overtaken_by  # before we asked
             self.counts.joined += 1
             try:
                 value = await flight.join()
@@ -291,7 +298,7 @@ class Region(Generic[V]):
                 continue
             except NotShared:
                 return await loading.alone()
-            if will_do:
+            if will_do and overtaken_by.isdisjoint(flight.found):
                 return value
         return await loading.lead()
 

@@ -98,8 +98,9 @@ class SecondTier:
         return await self._ask(self.store.write, text, pack(stored), seconds, token)
 
     async def release(self, text: str, token: bytes) -> None:
-        """End a lease without a value."""
-        await self._ask(self.store.release, text, token)
+        """End a lease without a value, also while the store is ill: others would wait until it ends by itself."""
+        async with deadline(self._timeout):
+            await self.store.release(text, token)
 
     async def invalidate(self, texts: Sequence[str], tags: Sequence[str]) -> Versions:
         """Delete values and raise tags; return the tags with their new versions."""

@@ -13,10 +13,9 @@ from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
-from benchmarks._child import die_with_parent, serve
+from benchmarks._child import die_with_parent
+from benchmarks.response_cache._server import serve
 from benchmarks.response_cache._work import CONNECTIONS, FIRST, TTL, document, path_of
-
-_KEEP_ALIVE = 24 * 3600  # a server is stopped for as long as the others have their turns
 
 
 class Widget(BaseModel):
@@ -111,6 +110,13 @@ def hasten_outermost() -> Any:
     return ResponseCache(_app(), cache=Cache("memory://"), rules=[Rule("/items/{number}", ttl=TTL)])
 
 
+def hasten_run() -> Any:
+    """Return that with the ledger outside, at its default sampling, as `hasten run` serves it."""
+    import hasten
+
+    return hasten.install(hasten_outermost(), service="response-cache")
+
+
 def litestar() -> Any:
     """Return Litestar with its response cache in memory; its own way to write the service."""
     from litestar import Litestar, get
@@ -164,15 +170,29 @@ def cashews_middlewares() -> Any:
 
 APPS: dict[str, Callable[[], Any]] = {
     "bare": bare,
+    "bare-protocol": bare,
     "fastapi": fastapi,
     "hasten": hasten,
     "hasten-outer": hasten_outermost,
+    "hasten-protocol": hasten_outermost,
+    "hasten-run": hasten_run,
     "litestar": litestar,
     "fastapi-cache2": fastapi_cache2,
     "cashews": cashews,
     "cashews-http": cashews_middlewares,
 }
+UNDER_OUR_PROTOCOL = ("bare-protocol", "hasten-protocol", "hasten-run")
+
+
+def _protocol(subject: str) -> Any:
+    """Return the protocol that a subject is served by; None for uvicorn's own."""
+    if subject not in UNDER_OUR_PROTOCOL:
+        return None
+    from hasten.http import HttpProtocol
+
+    return HttpProtocol
+
 
 if __name__ == "__main__":
     die_with_parent()
-    serve(APPS[sys.argv[1]](), keep_alive=_KEEP_ALIVE)
+    serve(APPS[sys.argv[1]](), _protocol(sys.argv[1]))

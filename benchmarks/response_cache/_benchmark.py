@@ -1,7 +1,8 @@
 """`response-cache`: an HTTP hit, beside frameworks' and libraries' caches and an app that has every answer ready.
 
 All serve the same documents with uvicorn, uvloop and httptools from one process each, on one core, stopped while
-others have their turn; one lean client has the other core and asks over 32 connections as fast as answers come.
+others have their turn; one lean client has the other core and asks over 32 connections as fast as answers come. Ours
+are measured by uvicorn's own protocol, and by hasten's.
 """
 
 import sys
@@ -19,7 +20,8 @@ _CONDITIONS: Mapping[str, str] = {
     "hit": f"{BODY_BYTES} bytes of JSON, {CONNECTIONS} connections",
     "forms": (
         "hasten answers behind FastAPI's look for OpenTelemetry and its three layers, as fastapi, cashews and"
-        " fastapi-cache2 do; hasten-outer before them; bare and litestar have none of these"
+        " fastapi-cache2 do; hasten-outer before them; bare and litestar have none of these; hasten-protocol and"
+        " hasten-run are served by our protocol, which writes a hit at once, all others by uvicorn's over httptools"
     ),
 }
 
@@ -33,6 +35,9 @@ class ResponseCacheBenchmark(Benchmark):
         Subject("bare", Role.LIMIT, "an ASGI app that has every answer ready", "uvicorn"),
         Subject("hasten", Role.OURS, "app.add_middleware(ResponseCache): behind FastAPI's own", "hasten"),
         Subject("hasten-outer", Role.OURS, "ResponseCache(app): around the app"),
+        Subject("hasten-protocol", Role.OURS, "and served by HttpProtocol"),
+        Subject("hasten-run", Role.OURS, "and with the ledger: as hasten run serves it"),
+        Subject("bare-protocol", Role.PEER, "bare, served by HttpProtocol: it sends messages, and gains nothing"),
         Subject("fastapi", Role.PEER, "FastAPI without a cache", "fastapi"),
         Subject("litestar", Role.PEER, "Litestar with cache=", "litestar"),
         Subject("fastapi-cache2", Role.PEER, "FastAPI with its decorator", "fastapi-cache2"),

@@ -8,7 +8,7 @@ FIRST = 10
 BODY_BYTES = 956
 _WIDGETS = 8
 _DESCRIPTION = "lorem ipsum dolor sit amet consectetur elit,"
-UNCACHED = ("bare", "fastapi")
+UNCACHED = ("bare", "bare-protocol", "fastapi")
 """Subjects that make the document each time, or have it ready."""
 TTL = 600
 """Seconds: nothing expires in a run."""

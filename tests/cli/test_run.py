@@ -26,6 +26,14 @@ async def item(item: int) -> int:
     await asyncio.sleep(0.05)
     return item
 """
+TELLS = """
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    protocol = type(getattr(send, "__self__", None)).__module__.encode()
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": protocol})
+"""
 FAILS = """
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
@@ -42,6 +50,7 @@ app = FastAPI(lifespan=lifespan)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "shop.py").write_text(APP)
+    (tmp_path / "tells.py").write_text(TELLS)
     (tmp_path / "fails.py").write_text(FAILS)
     (tmp_path / "broken.py").write_text("import nowhere_to_be_found\n")
     return tmp_path
@@ -86,6 +95,17 @@ def test_serves_records_and_stops_gracefully(folder: Path, options: tuple[str, .
     (file,) = (folder / "recorded").iterdir()
     assert file.name == f"shop-{process.pid}.accounts"
     assert [account.target for account in read_accounts(file)] == ["/items/1", "/items/2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "module"),
+    [((), "hasten.http._protocol"), (("--http", "h11"), "uvicorn.protocols.http.h11_impl")],
+)
+def test_serves_by_a_protocol(folder: Path, options: tuple[str, ...], module: str) -> None:
+    """Requests that are not recorded reach the app with the `send` of our protocol, or of the one that is named."""
+    with running(folder, "tells:app", "--port", "0", "--sample-every", "1000000", *options) as (_, url):
+        answers = [urllib.request.urlopen(url, timeout=10).read().decode() for _ in range(3)]
+    assert answers == [module] * 3
 
 
 def test_an_interrupt_ends_it_quietly(folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from hasten.http._asgi import App, Message, Receive, Send
+from hasten.http._fields import without
 from hasten.http._freshness import Head, is_whole
 from hasten.http._pump import Pump
 from hasten.http._stored import StoredResponse
@@ -51,8 +52,9 @@ class Capture:
       most: Bytes of a body at most.
       whole_first: Send nothing until the response is whole: the answer to a condition depends on it.
       passed: What to add to the fields of a response that is passed on.
+      hidden: The field that is for this cache alone; None if there is none.
     Attributes:
-      head: The response's status and fields, when they have come.
+      head: The response's status and fields, when they have come; without the hidden one once `may_keep` has seen it.
       kept: The response is whole, and may be kept.
       answers: The client gets the app's own messages; else it is to be answered from what is captured.
     """
@@ -64,6 +66,7 @@ class Capture:
         most: int,
         passed: tuple[bytes, bytes],
         *,
+        hidden: bytes | None = None,
         whole_first: bool = False,
     ) -> None:
         self.head: Head | None = None
@@ -73,6 +76,7 @@ class Capture:
         self._may_keep = may_keep
         self._most = most
         self._passed = passed
+        self._hidden = hidden
         self._whole_first = whole_first
         self._chunks: list[bytes] = []
         self._sent = 0  # of these
@@ -169,8 +173,9 @@ class Capture:
     def _begin(self, message: Message) -> bool:
         """Look at the head of a response; return whether the rest is worth capturing."""
         self.head = Head(message["status"], message.get("headers", ()))
-        self._start = {**message, "headers": list(message.get("headers", ()))}
+        self._start = {**message, "headers": without(message.get("headers", ()), self._hidden)}
         may_keep = not message.get("trailers") and self._may_keep(self.head)
+        self.head.headers = without(self.head.headers, self._hidden)
         self._failing = self.head.status in _FAILED and not may_keep
         return may_keep or (self._failing and not message.get("trailers"))
 

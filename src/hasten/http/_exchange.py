@@ -10,9 +10,11 @@ from collections.abc import Callable
 from hasten.cache import Loaded, Region
 from hasten.http._asgi import App, Receive, Send
 from hasten.http._capture import AppFailed, Capture
+from hasten.http._fields import values
 from hasten.http._freshness import Head, Life, birth, life_of, may_keep
 from hasten.http._request import Request
 from hasten.http._stored import StoredResponse, stored_response
+from hasten.http._tag_field import tags_in
 from hasten.http._unkept import Unkept
 from hasten.resilience import deadline
 
@@ -126,7 +128,12 @@ class Exchange:
         origin, request = self._origin, self.request
         trial = Trial(origin, request)
         self.capture = Capture(
-            self._client, trial, origin.most, origin.missed, whole_first=request.conditional or request.head_only
+            self._client,
+            trial,
+            origin.most,
+            origin.missed,
+            hidden=request.match.active.hidden,
+            whole_first=request.conditional or request.head_only,
         )
         try:
             kept = await self.capture.run(origin.app, request.scope_for_all())
@@ -139,7 +146,7 @@ class Exchange:
         """Run the app for nobody in particular."""
         origin, request = self._origin, self.request
         trial = Trial(origin, request)
-        capture = Capture(None, trial, origin.most, origin.missed)
+        capture = Capture(None, trial, origin.most, origin.missed, hidden=request.match.active.hidden)
         try:
             async with deadline(origin.refresh_timeout):
                 kept = await capture.run(origin.app, request.scope_without_client())
@@ -163,7 +170,7 @@ class Exchange:
         rule = request.match.active.rule
         self.made = stored_response(head, capture.body, life, trial.born, rule, request.key)
         ttl = trial.born + life.lifetime - self._origin.clock() if life.explicit else None
-        return Loaded(value=self.made, ttl=ttl, stale=life.stale, stale_if_error=life.stale_if_error)
+        return Loaded(value=self.made, ttl=ttl, stale=life.stale, stale_if_error=life.stale_if_error, tags=trial.tags)
 
 
 class Trial:
@@ -171,12 +178,14 @@ class Trial:
 
     Attributes:
       life: How long it lives; from when its age was 0, `born`.
+      tags: What it names beside the path's.
       passed: It may be kept.
       learned: It may not, but the next one may: it depends on request fields that were not in the key.
     """
 
     def __init__(self, origin: Origin, request: Request) -> None:
         self.life: Life | None = None
+        self.tags: tuple[str, ...] = ()
         self.passed = self.learned = False
         self._origin = origin
         self._request = request
@@ -193,11 +202,19 @@ class Trial:
             return False
         if now - self.born >= life.lifetime + max(life.stale, life.stale_if_error):
             return False
+        if active.tag_field is not None and not self._has_tags(values(head.headers, active.tag_field)):
+            return False
         if not head.vary <= set(request.vary):
             self.learned = active.learn(head.vary)
             return False
         self.passed = True
         return True
+
+    def _has_tags(self, lines: list[bytes]) -> bool:
+        """Whether a response says what drops it: an empty field says that nothing else does."""
+        tags = tags_in(lines) if lines else None
+        self.tags = tags or ()
+        return tags is not None
 
 
 def _from_birth(life: Life | None, age: float) -> Life | None:

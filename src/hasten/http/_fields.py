@@ -26,6 +26,11 @@ def combined(headers: Headers, name: bytes) -> bytes | None:
     return b", ".join(lines) if lines else None
 
 
+def without(headers: Headers, name: bytes | None) -> list[tuple[bytes, bytes]]:
+    """Return all lines but those with this name, which may be in any case there; all of them if it is None."""
+    return [pair for pair in headers if bytes(pair[0]).lower() != name] if name is not None else list(headers)
+
+
 def members(lines: Iterable[bytes]) -> list[bytes]:
     """Return the members of a list of tokens, in lower case."""
     return [member for line in lines for part in line.split(b",") if (member := part.strip().lower())]

@@ -18,8 +18,11 @@ from hasten.cache import Cache, Policy, codec_for
 from hasten.http._asgi import App, Message, Receive, Scope, Send
 from hasten.http._capture import Capture
 from hasten.http._exchange import Exchange, Origin, Trial
+from hasten.http._fields import without
 from hasten.http._freshness import Head
+from hasten.http._heads import Heads
 from hasten.http._invalidation import changed_paths, is_unsafe
+from hasten.http._protocol import Cycle
 from hasten.http._request import Request, raw_path
 from hasten.http._rules import Rule, RuleTable
 from hasten.http._stored import Key, ResponseTexts, StoredResponse, age_field, not_modified, whole_answer
@@ -44,6 +47,8 @@ class ResponseCache:
       max_body_bytes: Larger bodies are passed on and not kept.
       header: The field that says where a response came from: `hit`, `stale`, `miss` or `bypass`.
       name: Of the cache's region; another one for each app that shares a cache.
+      shared: False keeps responses in each process's memory, beside a second tier: for what lives too shortly to be
+        worth the way. Invalidations reach them all the same, in every process.
       obey_clients: Requests may ask for what is fresher (no-cache, max-age, min-fresh), and so make the app work.
       refresh_timeout: Seconds for the app to renew what is stale in the background.
       clock: Gives the time of day in seconds.
@@ -60,6 +65,7 @@ class ResponseCache:
         max_body_bytes: int = 1024 * 1024,
         header: str = "X-Cache",
         name: str = "http",
+        shared: bool = True,
         obey_clients: bool = True,
         refresh_timeout: float = 30.0,
         clock: Callable[[], float] = time.time,
@@ -74,8 +80,12 @@ class ResponseCache:
         self._hit, self._stale, self._miss, self._bypass = (
             (field, word) for word in (b"hit", b"stale", b"miss", b"bypass")
         )
+        self._heads = Heads(self._hit, self._stale)
         self._region = cache.region(
-            name, Policy(ttl=0.0), codec=codec_for(StoredResponse), text_of=ResponseTexts(cache.namespace, name)
+            name,
+            Policy(ttl=0.0),
+            codec=codec_for(StoredResponse) if shared else None,
+            text_of=ResponseTexts(cache.namespace, name),
         )
         self._entries, self._memory, self._counts = self._region.entries, self._region.memory, self._region.counts
         self._origin = Origin(
@@ -126,7 +136,13 @@ class ResponseCache:
                     self._counts.hits += 1
                     stored: StoredResponse = entry.value
                     age = self._clock() - stored.born
-                    state = self._hit if age < stored.lifetime else self._stale
+                    fresh = age < stored.lifetime
+                    cycle = getattr(send, "__self__", None)
+                    if type(cycle) is Cycle:  # the server's own send: no layer in between looks at messages
+                        head = self._heads(stored, age, fresh=fresh, server=cycle.default_headers)
+                        if head is not None and cycle.send_whole(head, stored.body):
+                            return
+                    state = self._hit if fresh else self._stale
                     start = {"type": "http.response.start", "status": stored.status}
                     start["headers"] = [*stored.headers, age_field(age), state]
                     await send(start)
@@ -224,9 +240,9 @@ class ResponseCache:
         async def passing(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message.get("headers", ()))
-                message = {**message, "headers": [*headers, self._bypass]}
                 if request.identity in self._origin.unkept and trial(Head(message["status"], headers)):
                     self._origin.unkept.forgive(request.identity)
+                message = {**message, "headers": [*without(headers, request.match.active.hidden), self._bypass]}
             await send(message)
 
         await self._app(request.scope, receive, passing)
@@ -243,13 +259,15 @@ class ResponseCache:
         tags: list[str] = []
         answered = False
         asked = {**scope}  # layers further in, FastAPI with a root_path among them, change the scope in place
+        match = self._table[_route_path(asked)]
 
         async def noting(message: Message) -> None:
             nonlocal answered
             if message["type"] == "http.response.start":
                 answered = True
-                message = {**message, "headers": list(message.get("headers", ()))}
-                tags.extend(self._tags_of(asked, changed_paths(asked, message["status"], message["headers"])))
+                headers = list(message.get("headers", ()))
+                tags.extend(self._tags_of(asked, changed_paths(asked, message["status"], headers)))
+                message = {**message, "headers": without(headers, None if match is None else match.active.hidden)}
                 if tags:
                     await self._cache.invalidate_tags(*tags)
             await send(message)

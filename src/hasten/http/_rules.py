@@ -60,6 +60,10 @@ class Rule:
       cookies: Requests with a Cookie share responses that do not say whether they are for all. Without it such
         responses are for requests without a Cookie alone, and nobody gets the page of another one's session.
       override: `ttl`, `stale` and `stale_if_error` count whatever the response says of its life.
+      tag_header: A response field in which the app names more tags, separated by commas (`Cache-Tag`) or spaces
+        (`Surrogate-Key`): up to 256, of up to 200 printable ASCII characters without commas. A response without the
+        field, or with one that cannot be read, is not kept. Clients do not get the field.
+      send_tags: They do get it, as a cache in front of this one that reads it, too.
     Raises:
       ConfigurationError: one of these is wrong.
     """
@@ -75,6 +79,8 @@ class Rule:
     statuses: Sequence[int] = (200, 203, 204, 300, 301, 308)
     cookies: bool = False
     override: bool = False
+    tag_header: str | None = None
+    send_tags: bool = False
     pattern: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _tags_of: TagsOf = field(init=False, repr=False, compare=False)
 
@@ -89,6 +95,10 @@ class Rule:
                 raise self._wrong(f"{name}={value}", "give seconds from 0")
         if isinstance(self.vary, str) or not all(_FIELD_NAME.fullmatch(name.lower()) for name in self.vary):
             raise self._wrong(f"vary={self.vary!r}", 'give names of request fields: vary=("accept-language",)')
+        if self.tag_header is not None and not _FIELD_NAME.fullmatch(self.tag_header.lower()):
+            raise self._wrong(f"tag_header={self.tag_header!r}", 'give a response field: tag_header="cache-tag"')
+        if self.send_tags and self.tag_header is None:
+            raise self._wrong("send_tags without a field", 'give tag_header=, for example tag_header="cache-tag"')
         if isinstance(self.query, str):
             raise self._wrong(f"query={self.query!r}", f'give a tuple: query=("{self.query}",)')
         object.__setattr__(self, "pattern", self._pattern())
@@ -145,15 +155,19 @@ class ActiveRule:
       policy: For the loads.
       special: Request fields that need a closer look than the hit path's.
       vary: Request fields that are part of the key, sorted: the rule's, and those that responses have named since.
+      tag_field: The response field that names tags; None without one.
+      hidden: The same if clients do not get it.
     """
 
-    __slots__ = ("_queries", "policy", "rule", "special", "vary")
+    __slots__ = ("_queries", "hidden", "policy", "rule", "special", "tag_field", "vary")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.policy = Policy(ttl=rule.ttl or 0.0, stale=rule.stale, stale_if_error=rule.stale_if_error, lease=_LEASE)
         self.special = _SPECIAL if rule.cookies else _SPECIAL | {b"cookie"}
         self.vary = tuple(sorted({name.lower().encode() for name in rule.vary}))
+        self.tag_field = rule.tag_header.lower().encode() if rule.tag_header is not None else None
+        self.hidden = None if rule.send_tags else self.tag_field
         self._queries: dict[bytes, bytes] = {}
 
     def learn(self, names: Iterable[bytes]) -> bool:

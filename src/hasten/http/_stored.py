@@ -26,14 +26,22 @@ _NOT_KEPT = frozenset(
 # RFC 9110 section 15.4.5, with what a 304 has from us.
 _OF_NOT_MODIFIED = frozenset(b"cache-control content-location date etag expires vary".split())
 _UNREADABLE = re.compile(r"[^A-Za-z0-9_.@+=/-]")
-_WITHOUT_BODY = frozenset((204, 304))
+WITHOUT_BODY = frozenset((204, 304))
 _TAGGED = frozenset((200, 203))
 
 
-class StoredResponse(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class _Beside:
+    """A place beside the fields of a struct: what is there is in no payload and no copy, and goes with the struct."""
+
+    __slots__ = ("lines",)
+    lines: bytes | None
+
+
+class StoredResponse(_Beside, msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A response for everybody whose request has the same key.
 
     Attributes:
+      lines: Its fields as they go over the wire, not set before they were wanted; see `hasten.http._heads`.
       status, headers, body: As they are sent, but for Age and X-Cache.
       born: When its age was 0, by `time.time()`.
       lifetime: It is fresh until its age is that much, in seconds.
@@ -61,7 +69,7 @@ def stored_response(head: Head, body: bytes, life: Life, born: float, rule: Rule
     names = {name for name, _ in head.headers}
     dropped = _NOT_KEPT | private_fields(head.directives) | frozenset(members(values(head.headers, b"connection")))
     headers = [pair for pair in head.headers if pair[0] not in dropped]
-    if b"content-length" not in names and head.status not in _WITHOUT_BODY:
+    if b"content-length" not in names and head.status not in WITHOUT_BODY:
         headers.append((b"content-length", b"%d" % len(body)))
     if b"etag" not in names and head.status in _TAGGED:
         headers.append((b"etag", strong_tag(_identity(head, key), body)))

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -22,18 +23,24 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", params=["slow", "fast", "fast with Redis"])
 def shop(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """An edition, running as real processes on a copy of the data set; all of them must answer alike."""
+    """An edition, running as real processes on a copy of the data set; all of them must answer alike.
+
+    The fast one has two storefronts, so that one of them shows what the other one has sold. A test may order, and make
+    Redis ill, but not leave it so.
+    """
     edition, _, with_redis = request.param.partition(" ")
-    redis = request.getfixturevalue("redis_url") if with_redis else ""
-    database = tmp_path_factory.mktemp(edition) / "shop.sqlite"
-    shutil.copy(data_set, database)
-    launched = launch(["-m", "examples.shop", edition, "--port", "0", "--database", str(database)], redis)
-    try:
-        with httpx.Client(base_url=launched.url, timeout=20) as http:
-            yield Shop(http, database)
-    finally:
-        code = launched.stop()
-    assert code == 0
+    database = Path(shutil.copy(data_set, tmp_path_factory.mktemp(edition) / "shop.sqlite"))
+    count = "1" if edition == "slow" else "2"
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server()) if with_redis else None
+        command = ["-m", "examples.shop", edition, "--port", "0", "--storefronts", count, "--database", str(database)]
+        launched = launch(command, redis.url if redis else "")
+        try:
+            with httpx.Client(base_url=launched.url, timeout=20) as http:
+                yield Shop(http, database, launched.urls, redis)
+        finally:
+            code = launched.stop()
+        assert code == 0
 
 
 @pytest.fixture

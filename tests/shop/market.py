@@ -21,6 +21,7 @@ TAKEN = 201
 FOUND = 200
 PRODUCTS = "SELECT product_id, available FROM stock WHERE available > 400 ORDER BY product_id LIMIT 3"
 SHOWN_ON = "SELECT product_id FROM related WHERE related_id = ? LIMIT 1"
+NEW_ORDERS = "SELECT count(*) FROM orders WHERE day > ?"
 REPORT = "/reports/daily"
 
 
@@ -39,16 +40,18 @@ class Market:
     Attributes:
       available: Pieces of each product before the first order.
       shown_on: A page of another product that shows a product, too.
-      looks: How many answers were looked at, by where they came from (`X-Cache`; "" if they do not say).
+      orders: Those that were there before, too.
+      looks: How many answers were looked at, by what they show, "own", "beside" or "report", and where they came from
+        (`X-Cache`; "" if they do not say).
     """
 
     storefronts: Sequence[httpx.AsyncClient]
     available: dict[int, int]
     shown_on: dict[int, int]
     chance: random.Random
+    orders: Sold
     sold: dict[int, Sold] = field(init=False)
-    orders: Sold = field(default_factory=Sold)
-    looks: Counter[str] = field(default_factory=Counter)
+    looks: Counter[tuple[str, str]] = field(default_factory=Counter)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def __post_init__(self) -> None:
@@ -66,18 +69,19 @@ class Market:
         assert answer.status_code == TAKEN, answer.text
         sold.answered += quantity
         self.orders.answered += 1
-        async with self.changed:
-            self.changed.notify_all()
+        await self._tell()
 
     async def look(self) -> None:
         """Look at a page of a product, at one that shows it beside others, or at the report."""
         product = self.chance.choice(list(self.sold))
-        path = self.chance.choice([f"/products/{product}", f"/products/{self.shown_on[product]}", REPORT])
+        pages = {"own": f"/products/{product}", "beside": f"/products/{self.shown_on[product]}", "report": REPORT}
+        kind, path = self.chance.choice(list(pages.items()))
         sold = self.orders if path == REPORT else self.sold[product]
         answered = sold.answered
         answer = await self.chance.choice(self.storefronts).get(path)
         assert answer.status_code == FOUND, answer.text
-        self.looks[answer.headers.get("x-cache", "")] += 1
+        self.looks[kind, answer.headers.get("x-cache", "")] += 1
+        await self._tell()
         shown = self._shown(path, product, answer)
         assert answered <= shown <= sold.begun, f"{path}: {shown} sold; answered {answered}, begun {sold.begun}"
 
@@ -89,11 +93,15 @@ class Market:
         left = {page["id"]: page["stock"]["available"]} | {other["id"]: other["available"] for other in page["related"]}
         return self.available[product] - int(left[product])
 
-    async def after(self, orders: int) -> None:
-        """Return when so many more orders were answered."""
-        wanted = self.orders.answered + orders
+    async def after(self, *, orders: int = 0, looks: int = 0) -> None:
+        """Return when so many more orders and looks were answered."""
+        ordered, looked = self.orders.answered + orders, self.looks.total() + looks
         async with self.changed:
-            await self.changed.wait_for(lambda: self.orders.answered >= wanted)
+            await self.changed.wait_for(lambda: self.orders.answered >= ordered and self.looks.total() >= looked)
+
+    async def _tell(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
 
     @asynccontextmanager
     async def opened(self, *, buyers: int, lookers: int) -> AsyncIterator[None]:
@@ -123,13 +131,14 @@ def new_orders(report: Any) -> int:
 
 
 @asynccontextmanager
-async def market(urls: Sequence[str], shop: Shop, seed: int) -> AsyncIterator[Market]:
-    """Go to the storefronts; nobody may have ordered anything there."""
+async def market(shop: Shop, seed: int) -> AsyncIterator[Market]:
+    """Go to the storefronts; nobody else may order there meanwhile."""
     available = dict(shop.rows(PRODUCTS))
     shown_on = {product: shop.value(SHOWN_ON, product) for product in available}
-    clients = [httpx.AsyncClient(base_url=url, timeout=30) for url in urls]
+    ordered = shop.value(NEW_ORDERS, LAST_DAY.date().isoformat())
+    clients = [httpx.AsyncClient(base_url=url, timeout=30) for url in shop.urls]
     try:
-        yield Market(clients, available, shown_on, random.Random(seed))
+        yield Market(clients, available, shown_on, random.Random(seed), Sold(ordered, ordered))
     finally:
         for client in clients:
             with suppress(httpx.HTTPError):

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 
 from examples.shop.launcher import ROOT
+from tests.cache.backplanes.servers import RedisServer
 
 START_TIMEOUT = 50.0
 
@@ -68,10 +70,18 @@ def launch(command: list[str], redis: str = "") -> Launched:
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """A running edition and the database that it works on."""
+    """A running edition and the database that it works on.
+
+    Attributes:
+      http: Asks its first storefront.
+      urls: Of all its storefronts.
+      redis: Its own one, if it has one.
+    """
 
     http: httpx.Client
     database: Path
+    urls: Sequence[str] = ()
+    redis: RedisServer | None = None
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Ask the database."""

@@ -2,13 +2,15 @@
 
 import asyncio
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from examples.shop.fast import freshness, page_parts
+from examples.shop.fast import freshness
 from examples.shop.fast.freshness import known_everywhere, open_cache
 from examples.shop.fast.message_codec import MessageCodec
 from examples.shop.proto.stock_pb2 import GetLevelsReply, Level
@@ -21,18 +23,53 @@ PAGE = f"/products/{PRODUCT}"
 
 
 def test_where_answers_come_from(data_set: Path, redis: RedisServer) -> None:
-    """A kept answer says so, with the time that it took itself; the report is kept with Redis alone."""
+    """A kept answer says so, with the time that it took itself; report and pages are kept with Redis alone.
+
+    Which products a page shows is between the storefront and its cache.
+    """
 
     async def ask(url: str | None, path: str) -> list[str | None]:
         async with fast_shop(data_set, redis=url) as shop:
             answers = [await shop.http.get(path) for _ in range(2)]
             assert answers[0].content == answers[1].content
             assert all(len(answer.headers.get_list("x-response-time-ms")) == 1 for answer in answers)
+            assert not any(freshness.SHOWS in answer.headers for answer in answers)
             return [answer.headers.get("x-cache") for answer in answers]
 
     assert asyncio.run(ask(None, "/search?q=oak+lamp")) == ["miss", "hit"]
-    assert asyncio.run(ask(redis.url, "/reports/daily")) == ["miss", "hit"]
-    assert asyncio.run(ask(None, "/reports/daily")) == [None, None]
+    for path in ("/reports/daily", PAGE):
+        assert asyncio.run(ask(redis.url, path)) == ["miss", "hit"]
+        assert asyncio.run(ask(None, path)) == [None, None]
+
+
+def test_what_an_order_drops(
+    data_set: Path, tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order drops the pages that show its product, their own and others' that have it beside, and no other page."""
+    monkeypatch.setattr(freshness, "CHANGING_TTL", 600.0)
+    database = Path(shutil.copy(data_set, tmp_path / "shop.sqlite"))
+    with closing(sqlite3.connect(database)) as connection:
+        related = connection.execute("SELECT product_id, related_id FROM related").fetchall()
+    showing = {PRODUCT} | {page for page, beside in related if beside == PRODUCT}
+    shown = {beside for page, beside in related if page == PRODUCT}  # their pages need not show it
+    pages = sorted(showing | shown | {1, 20_000})
+
+    async def ask() -> None:
+        async with fast_shop(database, redis=redis.url) as shop:
+
+            async def kept() -> set[int]:
+                states = {page: (await shop.http.get(f"/products/{page}")).headers["x-cache"] for page in pages}
+                return {page for page, state in states.items() if state == "hit"}
+
+            await kept()
+            assert await kept() == set(pages)
+            assert (await shop.http.post("/orders", json={"product_id": PRODUCT, "quantity": 1})).status_code == 201
+            assert await kept() == set(pages) - showing
+            assert await kept() == set(pages)
+
+    assert len(showing) > 1
+    assert not shown <= showing
+    asyncio.run(ask())
 
 
 def test_dead_catalog(data_set: Path) -> None:
@@ -63,7 +100,7 @@ def test_pieces_that_come_back(
     data_set: Path, tmp_path: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that was made while an order was being paid shows all pieces again when it was not."""
-    monkeypatch.setattr(page_parts, "CHANGING_TTL", 600.0)
+    monkeypatch.setattr(freshness, "CHANGING_TTL", 600.0)
     database = Path(shutil.copy(data_set, tmp_path / "shop.sqlite"))
     charged, decline = asyncio.Event(), asyncio.Event()
 

@@ -9,7 +9,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from examples.shop.fast import page_parts
+from examples.shop.fast import freshness
 from examples.shop.fast.backends import Timeouts, open_backends
 from examples.shop.fast.serving import Resources
 from examples.shop.fast.settings import Settings
@@ -64,7 +64,7 @@ MOVING = Counter(GetPrices=1, GetLevels=1)
 @pytest.fixture
 def no_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what orders change be kept for longer than the test takes."""
-    monkeypatch.setattr(page_parts, "CHANGING_TTL", 600.0)
+    monkeypatch.setattr(freshness, "CHANGING_TTL", 600.0)
 
 
 @pytest.mark.usefixtures("no_hurry")

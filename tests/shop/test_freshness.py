@@ -1,35 +1,19 @@
 """After an order nobody is shown the price, the stock or the report of before, in any edition, whatever Redis does."""
 
 import asyncio
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.cache.backplanes.servers import RedisServer
 from tests.shop.market import REPORT, SHOWN_ON, Market, market, new_orders
-from tests.shop.running import Launched, Shop, launch
+from tests.shop.running import Shop
 
 PRODUCT = 1_234
 PIECES = 3
-BUYERS = 3
-
-
-@contextmanager
-def storefronts(edition: str, count: int, database: Path, redis: str = "") -> Iterator[tuple[Launched, Shop]]:
-    """Run an edition with so many storefronts."""
-    command = ["-m", "examples.shop", edition, "--port", "0", "--storefronts", str(count), "--database", str(database)]
-    launched = launch(command, redis)
-    try:
-        with httpx.Client(base_url=launched.url, timeout=20) as http:
-            yield launched, Shop(http, database)
-    finally:
-        code = launched.stop()
-    assert code == 0
+BUYERS, LOOKERS = 6, 6
 
 
 # ---- one customer
@@ -78,47 +62,49 @@ def left(answer: httpx.Response) -> int:
 # ---- many at once
 
 
-@pytest.mark.parametrize(
-    ("edition", "processes", "orders"),
-    [("slow", 1, 15), ("fast", 2, 150), ("fast with Redis", 2, 150)],
-    ids=lambda value: str(value),
-)
-def test_many_customers(
-    request: pytest.FixtureRequest, data_set: Path, tmp_path: Path, edition: str, processes: int, orders: int
-) -> None:
+def test_many_customers(shop: Shop) -> None:
     """While others order through any storefront, each one shows what was answered before it was asked."""
-    edition, _, with_redis = edition.partition(" ")
-    url = request.getfixturevalue("redis").url if with_redis else ""
+    orders = 15 if len(shop.urls) == 1 else 150  # the slow edition has one storefront, and takes its time
 
-    async def shopping(launched: Launched, shop: Shop) -> Market:
-        async with market(launched.urls, shop, seed=processes) as customers:
-            async with customers.opened(buyers=BUYERS, lookers=6):
-                await customers.after(orders)
+    async def shopping() -> Market:
+        async with market(shop, seed=len(shop.urls)) as customers:
+            async with customers.opened(buyers=BUYERS, lookers=LOOKERS):
+                await customers.after(orders=orders, looks=2 * orders)
             return customers
 
-    database = Path(shutil.copy(data_set, tmp_path / "shop.sqlite"))
-    with storefronts(edition, processes, database, url) as (launched, shop):
-        customers = asyncio.run(shopping(launched, shop))
-    assert customers.looks.total() > orders
-    assert bool(customers.looks["hit"]) is bool(with_redis)
+    customers = asyncio.run(shopping())
+    kept = {kind for kind, state in customers.looks if state == "hit"}
+    assert kept == ({"own", "beside", "report"} if shop.redis else set())
 
 
-@pytest.mark.parametrize(("ill", "orders"), [("frozen", (1, 1, 1, BUYERS + 1)), ("killed", (1, BUYERS + 1))])
-def test_ill_redis(data_set: Path, tmp_path: Path, redis: RedisServer, ill: str, orders: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shop", ["fast with Redis"], indirect=True)
+@pytest.mark.parametrize(("ill", "moments"), [("frozen", 3), ("killed", 1)])
+def test_ill_redis(shop: Shop, ill: str, moments: int) -> None:
     """The shop goes on while Redis is ill and when it is back, and shows nothing from before an order either.
 
-    Redis is ill for so many orders each time: for one, that may have begun before, and for one that has begun then.
+    Redis is ill for moments in which it is looked at, and once until an order that was begun then is answered, and with
+    it those that were begun before.
     """
+    redis = shop.redis
+    assert redis is not None
 
-    async def shopping(launched: Launched, shop: Shop) -> None:
-        async with market(launched.urls, shop, seed=7) as customers, customers.opened(buyers=BUYERS, lookers=6):
-            await customers.after(20)
-            for count in orders:
-                redis.freeze() if ill == "frozen" else redis.kill()
-                await customers.after(count)
-                redis.thaw() if ill == "frozen" else redis.start()
-                await customers.after(10)
+    @contextmanager
+    def illness() -> Iterator[None]:
+        redis.freeze() if ill == "frozen" else redis.kill()
+        try:
+            yield
+        finally:
+            redis.thaw() if ill == "frozen" else redis.start()
 
-    database = Path(shutil.copy(data_set, tmp_path / "shop.sqlite"))
-    with storefronts("fast", 2, database, redis.url) as (launched, shop):
-        asyncio.run(shopping(launched, shop))
+    async def shopping() -> None:
+        async with market(shop, seed=7) as customers, customers.opened(buyers=BUYERS, lookers=LOOKERS):
+            for _ in range(moments):
+                await customers.after(orders=10, looks=10)
+                with illness():
+                    await customers.after(looks=30)
+            await customers.after(orders=10, looks=10)
+            with illness():
+                await customers.order()
+            await customers.after(orders=2 * BUYERS, looks=10)
+
+    asyncio.run(shopping())

@@ -4,8 +4,13 @@
 |----------------------------------------|--------------------------------|--------------------------------------|
 | products, reviews, results of searches | memory, and Redis if there is  | it is a minute old and renewed       |
 | the daily report                       | both with Redis, else nowhere  | any order, 1 s at the most           |
-| stock and prices of pages              | memory if there is a Redis     | an order of a product, 1 s at most   |
+| products' pages                        | memory if there is a Redis     | an order of what they show, 1 s at   |
+|                                        |                                | the most                             |
 | what an order asks for                 | nowhere                        |                                      |
+
+A page shows the prices and the stock of several products, and which these are is known when it is made: its response
+names them in `SHOWS`, a field for the cache alone. An order of one of them drops every page that shows it. Pages stay
+out of Redis: most are asked for once in the second that they live, and would be written there for nobody.
 
 An order is taken by one process and shown by others. Redis carries what it makes invalid to all of them; without Redis
 they cannot tell each other, and what orders change is not kept at all.
@@ -31,6 +36,9 @@ GONE = CHANGING_TTL + 2.0
 ORDERS = "orders"
 """The tag of what is made from all orders."""
 
+SHOWS = "cache-tag"
+"""The response field in which a page names the products whose price and stock it shows."""
+
 
 def open_cache(redis: str | None) -> Cache:
     """Return the cache of a process; the processes of a shop have the same Redis, those of another shop have another.
@@ -42,10 +50,16 @@ def open_cache(redis: str | None) -> Cache:
 
 
 def rules(cache: Cache) -> Iterable[Rule]:
-    """Return which public responses are kept."""
+    """Return which public responses are kept in all tiers."""
     yield Rule("/search", ttl=60.0, stale=600.0, query=("q",))
     if cache.has_second:
         yield Rule("/reports/daily", ttl=CHANGING_TTL, tags=(ORDERS,), query=())
+
+
+def page_rules(cache: Cache) -> Iterable[Rule]:
+    """Return which are kept in memory alone."""
+    if cache.has_second:
+        yield Rule("/products/{product_id}", ttl=CHANGING_TTL, tag_header=SHOWS, query=())
 
 
 def product_tags(product_ids: Iterable[int]) -> list[str]:

@@ -1,17 +1,15 @@
 """What a product's page is made of, from the cache where that is allowed; `freshness` says where, and why."""
 
 import asyncio
-from functools import partial
 from typing import NamedTuple
 
 from examples.shop.fast.backends import Backends
-from examples.shop.fast.freshness import CHANGING_TTL, product_tags
 from examples.shop.fast.message_codec import MessageCodec
 from examples.shop.proto.catalog_pb2 import Product
 from examples.shop.proto.pricing_pb2 import GetPricesReply
 from examples.shop.proto.reviews_pb2 import GetReviewsReply
 from examples.shop.proto.stock_pb2 import GetLevelsReply
-from hasten.cache import Cache, Policy, Region
+from hasten.cache import Cache
 
 
 class Offers(NamedTuple):
@@ -38,19 +36,9 @@ class PageParts:
 
         self.product, self.reviews = product, reviews
         self._backends = backends
-        # Memory alone, as there is no codec: to fetch them from Redis would take as long as from the services.
-        self._offers: Region[Offers] | None = None
-        if cache.has_second:
-            self._offers = cache.region("offers", Policy(ttl=CHANGING_TTL))
 
     async def offers(self, product_ids: tuple[int, ...]) -> Offers:
-        """Return prices and stock of several products."""
-        ask = partial(self._ask_for_offers, product_ids)
-        if self._offers is None:
-            return await ask()
-        return await self._offers.load(product_ids, ask, product_tags(product_ids))
-
-    async def _ask_for_offers(self, product_ids: tuple[int, ...]) -> Offers:
+        """Return prices and stock of several products as they are now."""
         async with asyncio.TaskGroup() as calls:
             priced = calls.create_task(self._backends.prices(product_ids))
             stock = calls.create_task(self._backends.levels(product_ids))

@@ -6,13 +6,13 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 
 from examples.shop.fast import orders, product_page, reports
 from examples.shop.fast.backends import Backends, Timeouts, open_backends
 from examples.shop.fast.database import Database, open_database
 from examples.shop.fast.failures import answer_failures, documented
-from examples.shop.fast.freshness import open_cache, rules
+from examples.shop.fast.freshness import SHOWS, open_cache, page_rules, product_tags, rules
 from examples.shop.fast.models import (
     LARGEST_ID,
     DailyReport,
@@ -60,9 +60,14 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/products/{product_id}", responses=documented(404, 503, 504))
-async def product(product_id: Annotated[int, Path(ge=-LARGEST_ID, le=LARGEST_ID)], clients: Opened) -> ProductPage:
+async def product(
+    product_id: Annotated[int, Path(ge=-LARGEST_ID, le=LARGEST_ID)], clients: Opened, response: Response
+) -> ProductPage:
     """Return everything that a product's page shows."""
-    return await product_page.product_page(clients.page_parts, product_id)
+    page = await product_page.product_page(clients.page_parts, product_id)
+    if clients.cache.has_second:  # else nobody keeps the page, nor takes the field away
+        response.headers[SHOWS] = ",".join(product_tags([page.id, *(related.id for related in page.related)]))
+    return page
 
 
 @router.get("/search", responses=documented(503, 504))
@@ -104,7 +109,8 @@ def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI: 
     app.include_router(router)
     answer_failures(app)
     app.add_middleware(ResponseCache, cache=cache, rules=rules(cache))
-    app.add_middleware(ResponseTime)  # outside of the cache: each answer has a time of its own
+    app.add_middleware(ResponseCache, cache=cache, rules=page_rules(cache), shared=False, name="pages")
+    app.add_middleware(ResponseTime)  # outside of the caches: each answer has a time of its own
     return app
 
 

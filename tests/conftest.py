@@ -165,6 +165,18 @@ def memcached_url() -> str:
     return _server_url("HASTEN_TEST_MEMCACHED_URL")
 
 
+@pytest.fixture(scope="session")
+def amqp_url() -> str:
+    """Return the URL of a real RabbitMQ that all tests share; who harms a broker starts one by `own_server`."""
+    return _server_url("HASTEN_TEST_AMQP_URL")
+
+
+@pytest.fixture(scope="session")
+def kafka_place() -> str:
+    """Return host:port of a real Kafka that all tests share; who harms a broker starts one by `own_server`."""
+    return _server_url("HASTEN_TEST_KAFKA")
+
+
 def _server_url(variable: str) -> str:
     """Return the URL or path in `variable`; without one skip the test, or fail it where every server is required."""
     url = os.environ.get(variable, "")

@@ -7,7 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 END_WITHIN = 10.0  # seconds between SIGTERM and SIGKILL
@@ -36,17 +37,30 @@ def may_use_apt() -> bool:
 
 
 def install_packages(packages: Iterable[str]) -> None:
-    """Install Debian packages; a failure is said and leaves them missing."""
+    """Install Debian packages, and start none of their services; a failure is said and leaves them missing."""
     names = list(dict.fromkeys(packages))
     say(f"installing {' '.join(names)} with apt")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    wait_for_lock = ["-o", "DPkg::Lock::Timeout=300"]
-    for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
-        command = ["apt-get", "-qq", *wait_for_lock, *arguments]
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode:
-            reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-            say(f"apt-get {arguments[0]} failed: {reason}")
+    with _path_that_starts_nothing() as path:
+        options = ["-o", "DPkg::Lock::Timeout=300", "-o", f"DPkg::Path={path}"]
+        for arguments in (["update"], ["install", "--yes", "--no-install-recommends", *names]):
+            command = ["apt-get", "-qq", *options, *arguments]
+            done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode:
+                reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                say(f"apt-get {arguments[0]} failed: {reason}")
+
+
+@contextlib.contextmanager
+def _path_that_starts_nothing() -> Iterator[str]:
+    """Give a PATH for the scripts of packages, on which the commands that they start their services with do nothing.
+
+    Unlike a policy-rc.d it is gone with this script, whatever ends it.
+    """
+    with tempfile.TemporaryDirectory(prefix="hasten-install-") as folder:
+        for command in ("invoke-rc.d", "deb-systemd-invoke"):
+            Path(folder, command).symlink_to("/bin/true")
+        yield f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 # ---- processes
@@ -55,7 +69,7 @@ def install_packages(packages: Iterable[str]) -> None:
 def start(
     command: list[str], log: Path, *, folder: Path | None = None, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
-    """Start a process that writes to `log` and ends with this script.
+    """Start a process that writes to `log` and ends with this one, or with the thread that called this.
 
     It leads a session of its own: a Ctrl-C in the terminal must not take the servers from tests that are
     still ending, and its children end with it.
@@ -74,18 +88,18 @@ def start(
 
 
 def _die_with_parent() -> None:
-    """Let the kernel end the process when this script is killed by a signal it cannot catch (Linux only)."""
+    """Let the kernel end the process when this one is killed by a signal it cannot catch (Linux only)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that was started here, and its children: SIGTERM, and SIGKILL after END_WITHIN."""
-    for number, patience in ((signal.SIGTERM, END_WITHIN), (signal.SIGKILL, None)):
+def end(process: subprocess.Popen[bytes], patience: float = END_WITHIN) -> None:
+    """End a process that was started here, and its children: SIGTERM, and SIGKILL after `patience` seconds."""
+    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, None)):
         if process.poll() is None:
             os.killpg(process.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(patience)
+                process.wait(wait)
 
 
 def last_words(log: Path, lines: int = 1) -> str:

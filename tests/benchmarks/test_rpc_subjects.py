@@ -46,10 +46,14 @@ def test_every_subject_answers(pair: Pair, tmp_path: Path) -> None:
         RpcServer(pair.server, place, _CORES.server) as server,
         RpcClient(pair.client, place, server, _CORES.client) as client,
     ):
+        client_cpu = server_cpu = 0.0
         for size_bytes, in_time, in_flight in itertools.product(SIZES_BYTES, (False, True), IN_FLIGHT):
             driven = client.measure(Drive(size_bytes, in_time, in_flight, seconds=0.0), 0.0, Driven)
             assert driven.calls == in_flight
-            assert min(driven.seconds, driven.client_cpu, driven.server_cpu, driven.p50, driven.p99) > 0.0
+            assert min(driven.seconds, driven.p50, driven.p99) > 0.0
+            client_cpu += driven.client_cpu
+            server_cpu += driven.server_cpu
+        assert min(client_cpu, server_cpu) > 0.0  # of all: the kernel may not have booked a single call's yet
 
 
 def test_a_failed_call_ends_the_run(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from hasten.events._bus import Bus
 from hasten.events._envelope import Envelope
 from hasten.events._errors import BrokerError, BrokerUnavailable, PublishTimeout, Reject, Unroutable
 from hasten.events._handler import Message
-from hasten.events._once import AlreadyDone, Claim, Once
-from hasten.events._policy import RetryPolicy
+from hasten.events._once import AlreadyDone, Claim, Once, OnceUnavailable, Standing
+from hasten.events._policy import Batch, RetryPolicy
 
 __all__ = (
     "AlreadyDone",
+    "Batch",
     "Broker",
     "BrokerError",
     "BrokerUnavailable",
@@ -20,10 +21,12 @@ __all__ = (
     "Intake",
     "Message",
     "Once",
+    "OnceUnavailable",
     "PublishTimeout",
     "Receive",
     "Reject",
     "RetryPolicy",
+    "Standing",
     "Subscription",
     "Unroutable",
 )

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from hasten._core.ambient import AMBIENT
 from hasten._core.errors import ConfigurationError
 from hasten._core.signals import EventHook, EventPublished
+from hasten.events._batching import BatchConsumer
 from hasten.events._broker import Broker, Subscription
 from hasten.events._brokers import broker_at
 from hasten.events._consumer import Consumer, Handling
@@ -19,8 +20,10 @@ from hasten.events._handler import Call, Handler
 from hasten.events._names import checked_headers, checked_id, checked_name
 from hasten.events._once import Once
 from hasten.events._payload import Encoder, Format
-from hasten.events._policy import RetryPolicy
+from hasten.events._policy import Batch, RetryPolicy
 
+MOST_UNDER_WAY = 65_535
+"""Messages of one subscription that a process may have at once: AMQP's prefetch has 16 bits."""
 H = TypeVar("H", bound=Handler)
 _logger = logging.getLogger("hasten.events")
 
@@ -77,6 +80,7 @@ class Bus:
         ordered: bool = False,
         retry: RetryPolicy | None = None,
         once: Once | None = None,
+        batch: Batch | None = None,
     ) -> Callable[[H], H]:
         """Have an `async def` function handle a group's messages: `async def bill(order: OrderPaid, message: Message)`.
 
@@ -91,6 +95,9 @@ class Bus:
             fail are retried in their place.
           retry: How often and when; `RetryPolicy()` if not given.
           once: Remembers what was handled, so that a message that is delivered twice has its effect once.
+          batch: Have messages handled together: `async def bill(orders: list[OrderPaid], messages: list[Message])`.
+            Then `concurrency` counts calls, and `batch.most` times so many messages may be under way. When a call
+            raises, each of its messages is handled alone, at once; `retry` counts from there.
         Raises:
           ConfigurationError: an argument is wrong, the function is none that can be called so, or the group has a
             function for the topic.
@@ -100,14 +107,20 @@ class Bus:
             checked_name(name, where)
         if concurrency < 1:
             raise ConfigurationError(where, f"concurrency={concurrency}", "it must be at least 1")
-        subscription = Subscription(topic=topic, group=group, prefetch=concurrency, ordered=ordered)
+        prefetch = concurrency if batch is None else concurrency * batch.most
+        if prefetch > MOST_UNDER_WAY:
+            raise ConfigurationError(where, f"{prefetch} messages at once", f"{MOST_UNDER_WAY} at most")
+        subscription = Subscription(topic=topic, group=group, prefetch=prefetch, ordered=ordered)
 
         def decorate(function: H) -> H:
             if (topic, group) in self._consumers:
                 raise ConfigurationError(where, "the group has a function for this topic", "give it another group=")
-            call = Call(function, group, batched=False)
+            call = Call(function, group, batched=batch is not None)
             handling = Handling(call, retry or RetryPolicy(), once, self._hooks)
-            self._consumers[topic, group] = Consumer(subscription, handling)
+            if batch is None:
+                self._consumers[topic, group] = Consumer(subscription, handling)
+            else:
+                self._consumers[topic, group] = BatchConsumer(subscription, handling, batch, concurrency)
             return function
 
         return decorate
@@ -158,6 +171,25 @@ class Bus:
             if self._hooks:
                 self._tell(EventPublished(topic, ok, time.monotonic() - now, len(envelope.body)))
 
+    async def forward(self, envelope: Envelope, *, deadline: float = math.inf) -> None:
+        """Publish a message as it is, with the id, the time and the deadline that it has; see `publish`.
+
+        Args:
+          deadline: By `time.monotonic()`: until then it must be confirmed, and within the bus's `timeout`.
+        Raises:
+          Unroutable: no group has ever subscribed to its topic.
+          PublishTimeout: not confirmed in time.
+          BrokerError: the broker refused it.
+        Cancellation: the message may be published all the same.
+        """
+        now, ok = time.monotonic(), False
+        try:
+            await self.broker.publish(envelope, deadline=min(deadline, now + self._timeout))
+            ok = True
+        finally:
+            if self._hooks:
+                self._tell(EventPublished(envelope.topic, ok, time.monotonic() - now, len(envelope.body)))
+
     def _envelope(
         self, topic: str, payload: Any, key: str, message_id: str, headers: Mapping[str, str] | None, expires: float
     ) -> Envelope:
@@ -202,6 +234,8 @@ class Bus:
         """
         deadline = time.monotonic() + self._drain
         await asyncio.gather(*(consumer.drain(deadline) for consumer in self._consumers.values()))
+        for once in {consumer.once for consumer in self._consumers.values() if consumer.once is not None}:
+            await once.aclose()
         await self.broker.aclose()
 
     async def __aenter__(self) -> Self:

@@ -28,14 +28,14 @@ from hasten.events._broker import Broker, Delivery, Intake, Subscription
 from hasten.events._envelope import NO_DEADLINE, Envelope
 from hasten.events._errors import BrokerError, Malformed, Reject
 from hasten.events._handler import Call
-from hasten.events._once import AlreadyDone, Claim, Once
+from hasten.events._once import AlreadyDone, Claim, Once, Standing
 from hasten.events._policy import RetryPolicy
 
 MOST_RETURNED = 20
 """A message that came back so often without an answer goes to the dead letters: it may be what ends the processes."""
 _BUSY_PAUSE = 1.0  # seconds until a message that another consumer has claimed is looked at again
 Cause = Literal["failed", "rejected", "malformed", "expired", "returned"]
-_logger = logging.getLogger("hasten.events")
+logger = logging.getLogger("hasten.events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,15 @@ class Consumer:
         self._lanes: dict[str, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
+        self._is_over = False  # the drain is: nothing is begun any more
         self._intake: Intake | None = None
         self._early: list[Delivery] = []
         self._context = contextvars.copy_context()
+
+    @property
+    def once(self) -> Once | None:
+        """What remembers for this group."""
+        return self._handling.once
 
     async def start(self, broker: Broker) -> None:
         """Have messages delivered.
@@ -110,12 +116,18 @@ class Consumer:
             return
         await self._intake.stop()
         self._draining.set()  # pauses before retries end now: who comes next may retry
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=max(0.0, deadline - time.monotonic()))
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        self._hurry()
+        while self._tasks and (left := deadline - time.monotonic()) > 0.0:
+            await asyncio.wait(self._tasks, timeout=left)
+        self._is_over = True
+        late = tuple(self._tasks)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
         await self._intake.aclose()
+
+    def _hurry(self) -> None:
+        """Begin what waits for others, since none will come."""
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         # Each in a context of its own, as it was when the consumer was made: what one sets another does not see.
@@ -140,7 +152,7 @@ class Consumer:
             else:
                 await self._handle(intake, delivery)
         except BrokerError as error:  # it stays unsettled, and comes again
-            _logger.warning("%s: %s: not settled: %s", self._handling.call.name, delivery.envelope.id, error)
+            logger.warning("%s: %s: not settled: %s", self._handling.call.name, delivery.envelope.id, error)
         finally:
             self.under_way -= 1
 
@@ -161,7 +173,7 @@ class Consumer:
         except Malformed as error:
             await self._bury(intake, delivery, "malformed", str(error))
             return
-        AMBIENT.set(Carried(_monotonic_of(envelope.deadline), envelope.traceparent))
+        AMBIENT.set(Carried(monotonic_of(envelope.deadline), envelope.traceparent))
         attempt = envelope.attempt
         while True:
             try:
@@ -174,7 +186,7 @@ class Consumer:
                 return
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}"
-                _logger.warning("%s: %s: attempt %d: %s", handling.call.name, envelope.id, attempt, reason)
+                logger.warning("%s: %s: attempt %d: %s", handling.call.name, envelope.id, attempt, reason)
                 if attempt > handling.retry.retries:
                     await self._bury(intake, delivery, "failed", reason)
                     return
@@ -189,11 +201,11 @@ class Consumer:
     async def _attempt(self, payload: Any, envelope: Envelope, attempt: int) -> bool:
         """Handle a message; return whether it is handled, False if another consumer is at it."""
         handling, group = self._handling, self.subscription.group
-        once = handling.once
-        if once is not None:
-            claim = await once.claim(group, envelope.id)
-            if claim is not Claim.OURS:
-                return claim is Claim.DONE
+        claim = None
+        if handling.once is not None:
+            claim = await handling.once.claim(group, envelope.id)
+            if claim.standing is not Standing.OURS:
+                return claim.standing is Standing.DONE
         began, ok = time.monotonic(), False
         try:
             await handling.call.one(payload, envelope, attempt)
@@ -203,15 +215,31 @@ class Consumer:
         finally:
             if handling.hooks:
                 self._tell_handled(envelope, attempt, began, ok=ok)
-            if once is not None and not ok:
-                await once.release(group, envelope.id)
-        if once is not None:
-            await once.done(group, envelope.id)
+            if claim is not None and not ok:
+                await self._give_back(envelope.id, claim)
+        if claim is not None:
+            await self._note(envelope.id, claim)
         return True
+
+    async def _note(self, message_id: str, claim: Claim) -> None:
+        """Note that a message was handled; if that fails it was all the same, and is not handled again for it."""
+        assert self._handling.once is not None
+        try:
+            await self._handling.once.done(self.subscription.group, message_id, claim)
+        except Exception as error:
+            logger.warning("%s: %s: handled, but not noted: %s", self._handling.call.name, message_id, error)
+
+    async def _give_back(self, message_id: str, claim: Claim) -> None:
+        """End a claim; one that cannot be ended now ends by itself."""
+        assert self._handling.once is not None
+        try:
+            await self._handling.once.release(self.subscription.group, message_id, claim)
+        except Exception as error:
+            logger.warning("%s: %s: not released: %s", self._handling.call.name, message_id, error)
 
     async def _bury(self, intake: Intake, delivery: Delivery, cause: Cause, reason: str) -> None:
         envelope = delivery.envelope
-        _logger.warning("%s: %s: dead letter: %s: %s", self._handling.call.name, envelope.id, cause, reason)
+        logger.warning("%s: %s: dead letter: %s: %s", self._handling.call.name, envelope.id, cause, reason)
         await intake.bury(delivery, f"{cause}: {reason}")
         self._tell(EventBuried(envelope.topic, self.subscription.group, cause))
 
@@ -239,6 +267,6 @@ class Consumer:
                 )
 
 
-def _monotonic_of(deadline: float) -> float:
+def monotonic_of(deadline: float) -> float:
     """Return a deadline by `time.monotonic()`."""
     return deadline if deadline == NO_DEADLINE else time.monotonic() + deadline - time.time()

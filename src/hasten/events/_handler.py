@@ -61,7 +61,9 @@ class Call:
 
     async def one(self, payload: Any, envelope: Envelope, attempt: int) -> None:
         """Handle one message."""
-        if self._message:
+        if self._batched:
+            await self.many([payload], [msgspec.structs.replace(envelope, attempt=attempt)])
+        elif self._message:
             await self._function(payload, **{self._message: message_of(envelope, self._group, attempt)})
         else:
             await self._function(payload)

@@ -13,7 +13,8 @@ import msgspec
 
 from hasten.events._envelope import Envelope
 from hasten.events.brokers import _amqp_methods as amqp
-from hasten.events.brokers._amqp_connection import Channel, Connection
+from hasten.events.brokers._amqp_channel import Channel
+from hasten.events.brokers._amqp_connection import Connection
 from hasten.events.brokers._amqp_envelope import MessageReader
 from hasten.events.brokers._amqp_topology import count
 

@@ -19,7 +19,8 @@ import msgspec
 from hasten.events._broker import Delivery, Intake, Receive, Subscription
 from hasten.events._errors import BrokerError
 from hasten.events.brokers import _amqp_methods as amqp
-from hasten.events.brokers._amqp_connection import Channel, ChannelClosed, Connection, ConnectionLost, Owner
+from hasten.events.brokers._amqp_channel import Channel, ChannelClosed, ConnectionLost, Owner
+from hasten.events.brokers._amqp_connection import Connection
 from hasten.events.brokers._amqp_copies import Copies
 from hasten.events.brokers._amqp_envelope import MessageReader
 from hasten.events.brokers._amqp_frames import method_frame
@@ -191,14 +192,12 @@ class RabbitIntake(Intake, Owner):
         self._accepted = []
         if len(accepted) == 1:
             return head + (accepted[0] & _TAG).to_bytes(8, "big") + _ALONE
-        accepted.sort()
-        oldest = next(iter(self._unsettled), accepted[-1] + 1)
-        below = 0  # so many are older than all that is not settled yet
-        while below < len(accepted) and accepted[below] < oldest:
-            below += 1
-        frames = [head + (tag & _TAG).to_bytes(8, "big") + _ALONE for tag in accepted[below:]]
-        if below:
-            frames.append(head + (accepted[below - 1] & _TAG).to_bytes(8, "big") + _ALL_BEFORE)
+        # All up to the newest of those that are older than what is not settled yet; the others one by one.
+        oldest = next(iter(self._unsettled), self._base + (1 << _CHANNEL_BITS))
+        older = max((tag for tag in accepted if tag < oldest), default=0)
+        frames = [head + (tag & _TAG).to_bytes(8, "big") + _ALONE for tag in accepted if tag > older]
+        if older:
+            frames.append(head + (older & _TAG).to_bytes(8, "big") + _ALL_BEFORE)
         return b"".join(frames)
 
     async def retry(self, delivery: Delivery, seconds: float, *, attempt: int, reason: str) -> None:

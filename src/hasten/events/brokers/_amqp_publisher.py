@@ -24,7 +24,8 @@ import msgspec
 from hasten.events._envelope import Envelope
 from hasten.events._errors import BrokerError, PublishTimeout
 from hasten.events.brokers import _amqp_methods as amqp
-from hasten.events.brokers._amqp_connection import Channel, ChannelClosed, Connection, Flow, Owner
+from hasten.events.brokers._amqp_channel import Channel, ChannelClosed, Owner
+from hasten.events.brokers._amqp_connection import Connection, Flow
 from hasten.events.brokers._amqp_envelope import MessageWriter, Route, message_id_of
 from hasten.events.brokers._amqp_table import Garbled
 from hasten.events.brokers._amqp_topology import declare_exchange

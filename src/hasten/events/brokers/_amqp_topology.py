@@ -25,7 +25,8 @@ from typing import Any
 from hasten.events._broker import Subscription
 from hasten.events._errors import BrokerError
 from hasten.events.brokers import _amqp_methods as amqp
-from hasten.events.brokers._amqp_connection import ChannelClosed, Connection
+from hasten.events.brokers._amqp_channel import ChannelClosed
+from hasten.events.brokers._amqp_connection import Connection
 
 LONGEST_DELAY = 28 * 86400.0
 """Seconds; a queue's x-expires has 32 bits of milliseconds, and is three weeks longer."""

@@ -35,7 +35,8 @@ from typing import TypeVar
 from hasten.events._broker import Backlog, Broker, Inspection, Intake, Receive, Subscription
 from hasten.events._envelope import Envelope
 from hasten.events._errors import BrokerError, BrokerUnavailable, Unroutable
-from hasten.events.brokers._amqp_connection import Connection, ConnectionLost
+from hasten.events.brokers._amqp_channel import ConnectionLost
+from hasten.events.brokers._amqp_connection import Connection
 from hasten.events.brokers._amqp_copies import Copies
 from hasten.events.brokers._amqp_envelope import MessageReader, Route
 from hasten.events.brokers._amqp_inspection import Letters, look_at, put_back
@@ -140,6 +141,8 @@ class RabbitBroker(Broker, Inspection):
                     except ConnectionLost:
                         await asyncio.sleep(0)  # until the link knows it too
         except TimeoutError as error:
+            if isinstance(error, BrokerError):  # a copy was not confirmed
+                raise
             raise BrokerUnavailable(self.name, f"no answer in {ANSWER_SECONDS:g} s") from error
 
     # ---- operators

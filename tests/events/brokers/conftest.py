@@ -15,7 +15,7 @@ def amqp_url(peer: Callable[[str], str]) -> str:
     return peer("amqp-url")  # its variable is named like those of peers
 
 
-@pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.soak)])
+@pytest.fixture(params=["memory", "rabbitmq"])
 def adapter(request: pytest.FixtureRequest) -> Adapter:
     """A broker of each kind."""
     make: Adapter = request.getfixturevalue(f"{request.param}_adapter")

@@ -14,15 +14,17 @@ nothing is installed yet.
 
 from servers._caches import MEMCACHED, REDIS, REDIS_CLUSTER
 from servers._kafka import KAFKA, KafkaJars
+from servers._postgres import POSTGRES
 from servers._rabbitmq import RABBITMQ, rabbitmqctl
 from servers._server import Command, DebianPackage, Running, Server, ServerFailed
 
 # Those that take longest come first, so that they start beside the others.
-SERVERS = (KAFKA, RABBITMQ, REDIS_CLUSTER, REDIS, MEMCACHED)
+SERVERS = (KAFKA, RABBITMQ, POSTGRES, REDIS_CLUSTER, REDIS, MEMCACHED)
 
 __all__ = (
     "KAFKA",
     "MEMCACHED",
+    "POSTGRES",
     "RABBITMQ",
     "REDIS",
     "REDIS_CLUSTER",

@@ -42,6 +42,7 @@ SERVERS = {
     "HASTEN_TEST_REDIS_URL": "redis://127.0.0.1:1/0",
     "HASTEN_TEST_REDIS_CLUSTER_URL": "redis+cluster://127.0.0.1:1",
     "HASTEN_TEST_MEMCACHED_URL": "memcached://127.0.0.1:1",
+    "HASTEN_TEST_POSTGRES_URL": "postgresql://127.0.0.1:1",
 }
 """Given, so that none is started."""
 

@@ -16,6 +16,7 @@ VARIABLE = "HASTEN_TEST_REDIS_URL"
 OTHERS = {
     "HASTEN_TEST_REDIS_CLUSTER_URL": "redis+cluster://127.0.0.1:1",
     "HASTEN_TEST_MEMCACHED_URL": "memcached://127.0.0.1:1",
+    "HASTEN_TEST_POSTGRES_URL": "postgresql://127.0.0.1:1",
 }
 PRINT_URL = f"import os; print(os.environ.get({VARIABLE!r}, ''))"
 PING = f"""

@@ -13,7 +13,7 @@ import pytest
 import hasten.rpc
 from hasten._core.ambient import AMBIENT, Carried
 from tests.conftest import LoopFactory
-from tests.rpc.faults._relay import Relay
+from tests.relay import Relay
 from tests.rpc.faults._service import CALLS, HOLD, SERVICE, Serving, code_of, unary
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -12,8 +12,8 @@ import pytest
 
 import hasten.rpc
 from tests.conftest import LoopFactory
+from tests.relay import Relay
 from tests.rpc.faults._load import OpenLoad
-from tests.rpc.faults._relay import Relay
 from tests.rpc.faults._remains import live_calls, other_tasks
 from tests.rpc.faults._service import Serving, unary
 from tests.rpc.faults.test_black_hole import LATE_SECONDS, lateness

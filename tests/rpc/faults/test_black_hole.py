@@ -12,7 +12,7 @@ import pytest
 
 import hasten.rpc
 from tests.conftest import LoopFactory
-from tests.rpc.faults._relay import Relay
+from tests.relay import Relay
 from tests.rpc.faults._service import CALLS, HOLD, SERVICE, Serving, code_of, unary
 
 LATE_SECONDS = 0.02

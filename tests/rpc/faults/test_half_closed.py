@@ -7,7 +7,7 @@ import pytest
 
 import hasten.rpc
 from tests.conftest import LoopFactory
-from tests.rpc.faults._relay import Relay
+from tests.relay import Relay
 from tests.rpc.faults._service import CALLS, CHUNK, HOLD, SERVICE, Serving, code_of, unary
 
 QUICKLY_BACK = [("grpc.initial_reconnect_backoff_ms", 100)]

@@ -1,17 +1,25 @@
-"""One process of a service: the ASGI app under uvicorn, uvloop and httptools, with the ledger in it."""
+"""One process of a service: the ASGI app under uvicorn, uvloop and httptools, with the ledger in it; or a bus alone."""
 
+import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import uvicorn
 
 from hasten._core.errors import ConfigurationError, TargetUnreachable
 from hasten.ledger import Recorder, install
+
+if TYPE_CHECKING:
+    from hasten.events import Bus
+
+Loop = Literal["uvloop", "asyncio"]
 
 
 class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +38,7 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     service: str = "app"
     sample_every: int = 20
     record: Path | None = None
-    loop: Literal["uvloop", "asyncio"] = "uvloop"
+    loop: Loop = "uvloop"
     http: Literal["httptools", "h11"] = "httptools"
     grace: float = 10.0
 
@@ -121,3 +129,119 @@ def _announcement(service: str, listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return f"hasten: {service} listening on http://{address}"
+
+
+# ---- a bus alone
+
+
+class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How to run a bus.
+
+    Attributes:
+      service: Name in messages.
+      grace: Seconds that messages under way have to finish after a stop signal; None leaves it to the bus's `drain`.
+    """
+
+    service: str = "bus"
+    loop: Loop = "uvloop"
+    grace: float | None = None
+
+
+def is_bus(value: Any) -> bool:
+    """Tell whether it is a bus; without loading what makes them."""
+    events: Any = sys.modules.get("hasten.events")
+    return events is not None and isinstance(value, events.Bus)
+
+
+def consume(bus: "Bus", options: ConsumerOptions, announce: Callable[[str], None]) -> bool:
+    """Run a bus's consumers until SIGTERM or SIGINT, then let messages under way finish.
+
+    What has not finished when `grace` is over, or at a second signal, is cancelled, and delivered again to others.
+
+    Args:
+      announce: Called with one line when messages are consumed, and with one when some were cancelled.
+    Returns:
+      False if a second signal has ended it.
+    Raises:
+      ConfigurationError: nothing is subscribed.
+      BrokerError: the broker is not there, or refuses.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
+        return runner.run(_Consuming(bus, options, announce).run())
+
+
+def _loop_factory(loop: Loop) -> Callable[[], asyncio.AbstractEventLoop]:
+    if loop == "asyncio":
+        return asyncio.new_event_loop
+    import uvloop  # not to be had on Windows
+
+    return uvloop.new_event_loop
+
+
+class _Consuming:
+    """The life of a bus in a process of its own."""
+
+    def __init__(self, bus: "Bus", options: ConsumerOptions, announce: Callable[[str], None]) -> None:
+        self._bus = bus
+        self._options = options
+        self._announce = announce
+        self._stopped = asyncio.Event()  # by a first signal
+        self._hurried = asyncio.Event()  # by a second one
+
+    async def run(self) -> bool:
+        """Run until it has ended; return whether one signal was enough."""
+        loop = asyncio.get_running_loop()
+        for stop in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(stop, self._stop)
+        async with AsyncExitStack() as leaving:
+            entering = loop.create_task(leaving.enter_async_context(self._bus))
+            if not await _ends_before(entering, self._stopped):
+                return True
+            leaving.push_async_callback(self._drain, leaving.pop_all())
+            self._announce(_consumption(self._options.service, self._bus))
+            await self._stopped.wait()
+        return not self._hurried.is_set()
+
+    async def _drain(self, bus: AsyncExitStack) -> None:
+        """Leave the bus, for as long as it may take."""
+        draining = asyncio.get_running_loop().create_task(bus.aclose())
+        if not await _ends_before(draining, self._hurried, within=self._options.grace):
+            self._announce(f"hasten: {self._options.service}: what was under way is delivered again")
+
+    def _stop(self) -> None:
+        if self._stopped.is_set():
+            self._hurried.set()
+            for stop in (signal.SIGTERM, signal.SIGINT):  # a third one ends a handler that does not heed it
+                asyncio.get_running_loop().remove_signal_handler(stop)
+        self._stopped.set()
+
+
+async def _ends_before(task: "asyncio.Task[Any]", event: asyncio.Event, *, within: float | None = None) -> bool:
+    """Return whether a task ends before an event, and within so many seconds; otherwise it is cancelled.
+
+    Raises:
+      Exception: the task's.
+    """
+    waiting = asyncio.get_running_loop().create_task(event.wait())
+    await asyncio.wait((task, waiting), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        await task
+        return True
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    return False
+
+
+def _consumption(service: str, bus: "Bus") -> str:
+    """Return what is consumed and from where: `hasten: mailer consumes orders.paid (mail) from amqp localhost:5672`.
+
+    Raises:
+      ConfigurationError: nothing is.
+    """
+    consumers = [check.name.split() for check in bus.checks() if check.name.startswith("consumer ")]
+    if not consumers:
+        raise ConfigurationError(service, "nothing is subscribed to its bus", "import the module that subscribes")
+    topics = ", ".join(f"{topic} ({group})" for _, topic, group in consumers)
+    return f"hasten: {service} consumes {topics} from {bus.broker.name}"

@@ -14,7 +14,7 @@ import hasten
 from hasten._core.errors import ConfigurationError, HastenError, InvalidMeasurement, TargetUnreachable
 from hasten.cli import app, main
 
-VERBS = ("doctor", "check", "load", "run")
+VERBS = ("doctor", "check", "load", "run", "events")
 
 
 def run(*arguments: str) -> int:

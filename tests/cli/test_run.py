@@ -1,5 +1,6 @@
-"""`hasten run`: serves, records, stops gracefully; bad input is one clear line."""
+"""`hasten run`: serves, records, stops gracefully; runs a bus alone; bad input is one clear line."""
 
+import asyncio
 import re
 import signal
 import socket
@@ -9,10 +10,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
+from hasten.events import Bus
+from hasten.events._broker import Inspection
 from hasten.ledger import read_accounts
+from tests.events.brokers.adapter import new_topic
 
 APP = """
 import asyncio
@@ -44,6 +49,39 @@ async def lifespan(app):
     yield
 
 app = FastAPI(lifespan=lifespan)
+"""
+MAILER = """
+import asyncio
+import sys
+from hasten.events import Bus
+
+class Publishing(Bus):
+    async def start(self):
+        await super().start()
+        await self.publish("orders.paid", 7)
+
+bus = {make}
+
+@bus.subscribe("{topic}", group="mail")
+async def mail(order: int):
+    print("begun", order, type(asyncio.get_running_loop()).__module__, flush=True)
+    try:
+        await asyncio.to_thread(sys.stdin.readline) if {ends} else await asyncio.Event().wait()
+        print("mailed", flush=True)
+    except asyncio.CancelledError:
+        print("cancelled", flush=True)
+        raise
+
+@bus.subscribe("orders.cancelled", group="stock")
+async def stock(order: int):
+    pass
+
+idle = Bus("memory://")
+away = Bus("amqp://secret:hidden@127.0.0.1:1")
+
+@away.subscribe("orders.paid", group="mail")
+async def never(order: int):
+    pass
 """
 
 
@@ -169,3 +207,139 @@ def test_a_bad_option_is_a_usage_error(folder: Path, option: tuple[str, str]) ->
     code, error = refused(folder, "shop:app", *option)
     assert code == 2
     assert option[0] in error
+
+
+# ---- a bus alone
+
+
+def write_mailer(
+    folder: Path, *, ends: bool, topic: str = "orders.paid", make: str = "Publishing('memory://')"
+) -> None:
+    (folder / "mailer.py").write_text(MAILER.format(make=make, topic=topic, ends=ends))
+
+
+@contextmanager
+def consuming(folder: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run `hasten run mailer:bus` in a folder; end it if the test has not."""
+    command = [sys.executable, "-m", "hasten", "run", "mailer:bus", *options]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def line_of(stream: IO[str] | None) -> str:
+    assert stream is not None
+    return stream.readline().strip()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_bus_runs_and_drains(folder: Path, stop: signal.Signals, loop: str) -> None:
+    """It says what it consumes and from where; a message under way at the signal is finished; the exit code is 0."""
+    write_mailer(folder, ends=True)
+    with consuming(folder, "--loop", loop) as process:
+        said = line_of(process.stderr)
+        assert said == "hasten: mailer consumes orders.paid (mail), orders.cancelled (stock) from memory"
+        assert re.fullmatch(rf"begun 7 {loop}(\..*)?", line_of(process.stdout))
+        process.send_signal(stop)
+        output, errors = process.communicate("go on\n", timeout=20)
+    assert (process.returncode, output, errors) == (0, "mailed\n", "")
+
+
+def test_what_takes_longer_than_the_grace(folder: Path) -> None:
+    """It is cancelled when --grace is over, and that is said; the exit code is 0."""
+    write_mailer(folder, ends=False)
+    with consuming(folder, "--grace", "50ms") as process:
+        line_of(process.stderr)
+        line_of(process.stdout)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (0, "cancelled\n")
+    assert errors == "hasten: mailer: what was under way is delivered again\n"
+
+
+def test_a_second_signal(folder: Path) -> None:
+    """It cancels at once what is under way, whatever the grace; the exit code is that of an interrupt."""
+    write_mailer(folder, ends=False)
+    with consuming(folder, "--grace", "1h") as process:
+        line_of(process.stderr)
+        line_of(process.stdout)
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=20)
+    assert (process.returncode, output) == (130, "cancelled\n")
+    assert errors == "hasten: mailer: what was under way is delivered again\n"
+
+
+def test_a_bus_on_rabbitmq(folder: Path, amqp_url: str) -> None:
+    """A message that was cancelled is at the broker, and the next process gets it; one that was handled is not."""
+    topic = new_topic()
+
+    async def publish() -> None:
+        async with Bus(amqp_url) as bus:
+            await bus.publish(topic, 7)
+
+    async def waiting() -> int:
+        async with Bus(amqp_url) as bus:
+            assert isinstance(bus.broker, Inspection)
+            return (await bus.broker.backlog(topic, "mail")).waiting
+
+    write_mailer(folder, ends=False, topic=topic, make=f"Bus({amqp_url!r})")
+    with consuming(folder, "--grace", "50ms") as process:
+        assert f"consumes {topic} (mail), orders.cancelled (stock) from amqp " in line_of(process.stderr)
+        asyncio.run(publish())
+        assert line_of(process.stdout).startswith("begun 7")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=20)[0] == "cancelled\n"
+    assert asyncio.run(waiting()) == 1
+    write_mailer(folder, ends=True, topic=topic, make=f"Bus({amqp_url!r})")
+    with consuming(folder) as process:
+        assert line_of(process.stdout).startswith("begun 7")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate("go on\n", timeout=20)[0] == "mailed\n"
+    assert asyncio.run(waiting()) == 0
+
+
+def test_a_broker_that_is_away(folder: Path) -> None:
+    """One line that says which, without the password; exit 3."""
+    write_mailer(folder, ends=True)
+    code, error = refused(folder, "mailer:away")
+    assert code == 3
+    assert len(error.splitlines()) == 1
+    assert error.startswith("error: amqp 127.0.0.1:1: ")
+    assert "hidden" not in error
+
+
+def test_a_signal_while_it_starts(folder: Path) -> None:
+    """A bus whose broker does not answer stops at a signal, quietly; the exit code is 0."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        write_mailer(folder, ends=True, make=f"Bus('amqp://127.0.0.1:{silent.getsockname()[1]}')")
+        with consuming(folder) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                assert process.communicate(timeout=20) == ("", "")
+                assert process.returncode == 0
+
+
+def test_a_bus_without_consumers(folder: Path) -> None:
+    """One line, exit 2."""
+    write_mailer(folder, ends=True)
+    code, error = refused(folder, "mailer:idle")
+    assert code == 2
+    assert error == "error: mailer: nothing is subscribed to its bus; import the module that subscribes\n"
+
+
+@pytest.mark.parametrize(
+    "option", [("--port", "8000"), ("--host", "::1"), ("--record", "x"), ("--http", "h11"), ("--sample-every", "20")]
+)
+def test_options_of_apps(folder: Path, option: tuple[str, str]) -> None:
+    """An option that means nothing for a bus is refused if it is given, also with its default; exit 2."""
+    write_mailer(folder, ends=True)
+    code, error = refused(folder, "mailer:bus", *option)
+    assert code == 2
+    assert error == f"error: {option[0]}: mailer:bus is a bus, which serves no requests; leave it out\n"

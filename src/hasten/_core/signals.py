@@ -88,13 +88,30 @@ class EventPublished(msgspec.Struct, frozen=True, gc=False):
     size_bytes: int
 
 
+class EventDelivered(msgspec.Struct, frozen=True, gc=False):
+    """A message has come from the broker; it is handled now, or waits for one of its key, or for a batch.
+
+    Attributes:
+      topic, group: Of the message, and who is to handle it.
+      attempt: 1 for the first time.
+      returned: How often it came back without being settled, as far as the broker knows.
+      size_bytes: Of the payload.
+    """
+
+    topic: str
+    group: str
+    attempt: int
+    returned: int
+    size_bytes: int
+
+
 class EventHandled(msgspec.Struct, frozen=True, gc=False):
-    """A handler has ended.
+    """A handler has ended; of a batch one for each message.
 
     Attributes:
       topic, group: Of the message, and who it was handled for.
       attempt: 1 for the first time.
-      ok: Whether it returned; one that raised is tried again or buried.
+      ok: Whether it returned; one that raised is tried again or buried, one that was cancelled is delivered again.
       seconds: That it took.
       waited: Seconds from the message's publishing to the handler's start, by both processes' clocks.
     """
@@ -105,6 +122,23 @@ class EventHandled(msgspec.Struct, frozen=True, gc=False):
     ok: bool
     seconds: float
     waited: float
+
+
+class EventRetried(msgspec.Struct, frozen=True, gc=False):
+    """A message is to be handled again.
+
+    Attributes:
+      topic, group: Of the message, and who it is handled for.
+      attempt: That has ended, 1 for the first; after `busy` and `batch` it is made again, after `failed` the next one.
+      cause: Its handler raised; another consumer handles it (`once=`); the batch that it was in has failed.
+      pause: Seconds until then; 0.0 after a batch, whose messages are handled one by one at once.
+    """
+
+    topic: str
+    group: str
+    attempt: int
+    cause: Literal["failed", "busy", "batch"]
+    pause: float
 
 
 class EventBuried(msgspec.Struct, frozen=True, gc=False):
@@ -120,5 +154,41 @@ class EventBuried(msgspec.Struct, frozen=True, gc=False):
     cause: Literal["failed", "rejected", "malformed", "expired", "returned"]
 
 
-EventSignal = EventPublished | EventHandled | EventBuried
+class EventBacklog(msgspec.Struct, frozen=True, gc=False):
+    """What a group has not handled, as one of its consumers has asked the broker.
+
+    All consumers of a group ask, and get the same answer: take the last one, never the sum.
+
+    Attributes:
+      topic, group: Whose messages.
+      waiting: Messages to be delivered, those that are retried later included where the broker counts them.
+      dead: Its dead letters.
+    """
+
+    topic: str
+    group: str
+    waiting: int
+    dead: int
+
+
+EventSignal = EventPublished | EventDelivered | EventHandled | EventRetried | EventBuried | EventBacklog
 EventHook = Callable[[EventSignal], None]
+
+
+class OutboxLag(msgspec.Struct, frozen=True, gc=False):
+    """How far an outbox is behind, as its active relay sees it, every few seconds.
+
+    Attributes:
+      table: The outbox.
+      count: Messages that wait.
+      oldest: Seconds that the oldest has waited.
+      refused: Messages that the broker refuses.
+    """
+
+    table: str
+    count: int
+    oldest: float
+    refused: int
+
+
+OutboxHook = Callable[[OutboxLag], None]

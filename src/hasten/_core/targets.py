@@ -56,6 +56,21 @@ def import_app(target: str) -> AsgiApp:
       ConfigurationError: the form is wrong, the module does not import (with the line that failed), the
         attribute is missing or no ASGI app.
     """
+    found = import_object(target)
+    if not is_asgi_app(found):
+        attribute = target.partition(":")[2]
+        raise _wrong(target, f"{attribute!r} is {_described(found)}, no ASGI app", _remedy(found))
+    app: AsgiApp = found
+    return app
+
+
+def import_object(target: str) -> Any:
+    """Import what `module:attribute` names, whatever it is; attributes may be dotted.
+
+    Raises:
+      ConfigurationError: the form is wrong, the module does not import (with the line that failed), or the attribute
+        is missing.
+    """
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
         raise _wrong(target, "not of the form module:app", "for example main:app")
@@ -67,10 +82,7 @@ def import_app(target: str) -> AsgiApp:
         if not hasattr(found, name):
             raise _wrong(target, f"module {module_name!r} has no attribute {attribute!r}")
         found = getattr(found, name)
-    if not is_asgi_app(found):
-        raise _wrong(target, f"{attribute!r} is {_described(found)}, no ASGI app", _remedy(found))
-    app: AsgiApp = found
-    return app
+    return found
 
 
 def is_asgi_app(value: Any) -> bool:

@@ -11,7 +11,7 @@ import typer
 
 import hasten
 from hasten._core.errors import HastenError
-from hasten.cli import check, doctor, load, run
+from hasten.cli import check, doctor, events, load, run
 from hasten.cli._console import print_error
 
 __all__ = ("app", "main")
@@ -28,6 +28,7 @@ app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 app.command("load")(load.load)
 app.command("run")(run.run)
+app.add_typer(events.events, name="events")
 
 
 @app.callback()

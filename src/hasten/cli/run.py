@@ -1,18 +1,23 @@
-"""`hasten run`: serve an ASGI app with the ledger in it."""
+"""`hasten run`: serve an ASGI app with the ledger in it, or run the consumers of a bus."""
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from hasten._core.targets import find_target, import_app
+from hasten._core.errors import ConfigurationError
+from hasten._core.targets import find_target, import_app, import_object
 from hasten.cli._console import messages
 from hasten.cli._options import TargetArgument, duration_option
-from hasten.service import ServiceOptions, serve
+from hasten.service import ConsumerOptions, Loop, ServiceOptions, consume, is_bus, serve
+
+_FOR_APPS = ("host", "port", "sample_every", "record", "http")
+_INTERRUPTED = 130
 
 
 def run(
+    context: typer.Context,
     target: TargetArgument = None,
     host: Annotated[str, typer.Option(envvar="HASTEN_HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -34,29 +39,58 @@ def run(
             help="Record every request in detail into this folder, for hasten doctor --from.",
         ),
     ] = None,
-    loop: Annotated[
-        Literal["uvloop", "asyncio"], typer.Option(envvar="HASTEN_LOOP", help="Event loop to run on.")
-    ] = "uvloop",
+    loop: Annotated[Loop, typer.Option(envvar="HASTEN_LOOP", help="Event loop to run on.")] = "uvloop",
     http: Annotated[
         Literal["httptools", "h11"], typer.Option(envvar="HASTEN_HTTP", help="HTTP/1.1 parser.")
     ] = "httptools",
     grace: Annotated[
-        float, duration_option("--grace", "HASTEN_GRACE", "Time for requests in flight after SIGTERM.")
+        float, duration_option("--grace", "HASTEN_GRACE", "Time for requests or messages under way after SIGTERM.")
     ] = "10s",  # type: ignore[assignment]
 ) -> None:
-    """Serve an app: uvicorn, uvloop and httptools in one process, with the ledger in it."""
+    """Serve an app, or run a bus.
+
+    An app is served by uvicorn, uvloop and httptools in one process, with the ledger in it. A target that is a bus,
+    module:bus, has its consumers run, without a port; --grace is the bus's own drain if it is not given.
+    """
     name = find_target(target, Path.cwd())
+    service = service or name.partition(":")[0].rpartition(".")[2]
+    found = _imported(name)
+    if is_bus(found):
+        _refuse_options_of_apps(context, name)
+        bounded = grace if _source(context, "grace") != "DEFAULT" else None
+        if not consume(found, ConsumerOptions(service=service, loop=loop, grace=bounded), _announce):
+            raise typer.Exit(_INTERRUPTED)
+        return
     options = ServiceOptions(
         host=host,
         port=port,
-        service=service or name.partition(":")[0].rpartition(".")[2],
+        service=service,
         sample_every=sample_every,
         record=record,
         loop=loop,
         http=http,
         grace=grace,
     )
-    serve(import_app(name), options, _announce)
+    serve(found, options, _announce)
+
+
+def _imported(name: str) -> Any:
+    """Return the app that a target names, or the bus: the one thing besides that can be run."""
+    found = import_object(name)
+    return found if is_bus(found) else import_app(name)
+
+
+def _refuse_options_of_apps(context: typer.Context, name: str) -> None:
+    for option in _FOR_APPS:
+        if _source(context, option) == "COMMANDLINE":  # a variable may be there for other services
+            flag = f"--{option.replace('_', '-')}"
+            raise ConfigurationError(flag, f"{name} is a bus, which serves no requests", "leave it out")
+
+
+def _source(context: typer.Context, option: str) -> str:
+    """Return where an option's value is from: COMMANDLINE, ENVIRONMENT, DEFAULT, ..."""
+    source = context.get_parameter_source(option)
+    return source.name if source is not None else "DEFAULT"
 
 
 def _announce(line: str) -> None:

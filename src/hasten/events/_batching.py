@@ -123,6 +123,8 @@ class BatchConsumer(Consumer):
             self._early.append(delivery)
             return
         self.under_way += 1
+        if self._handling.hooks:
+            self._tell_delivered(delivery)
         self._gathering.add(delivery, time.monotonic())
         if self._gathering.is_full or self._draining.is_set():
             self._begin()
@@ -193,6 +195,15 @@ class BatchConsumer(Consumer):
 
     async def _settle_together(self, intake: Intake, batch: list[Delivery]) -> list[Delivery]:
         """Settle what a batch settles; return the messages that are to be handled one by one."""
+        for delivery in batch:
+            self.progress.begin(delivery)
+        try:
+            return await self._settle_fit(intake, batch)
+        finally:
+            for delivery in batch:
+                self.progress.end(delivery)
+
+    async def _settle_fit(self, intake: Intake, batch: list[Delivery]) -> list[Delivery]:
         fit = await self._fit(intake, batch)
         claims = await self._claims(intake, fit)
         if claims is None or len(fit) < 2:  # one alone gets its retries
@@ -232,11 +243,14 @@ class BatchConsumer(Consumer):
             what = f"{type(error).__name__}: {error}"
             logger.warning("%s: a batch of %d: %s; now one by one", self._handling.call.name, len(fit), what)
         finally:
+            if self._handling.hooks:
+                for envelope in envelopes:
+                    self._tell_handled(envelope, envelope.attempt, began, ok=ok)
             if not ok:
                 await self._release(fit, claims)
-            elif self._handling.hooks:
-                for envelope in envelopes:
-                    self._tell_handled(envelope, envelope.attempt, began, ok=True)
+        if not ok:
+            for envelope in envelopes:
+                self._tell_retried(envelope.attempt, "batch", 0.0)
         return ok
 
     # ---- once

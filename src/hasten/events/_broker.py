@@ -132,6 +132,35 @@ class Broker(Protocol):
         """Send what is to be sent, and close."""
 
 
+class Listening(Protocol):
+    """Somebody who listens to a topic."""
+
+    async def aclose(self) -> None:
+        """Hear no more; the broker keeps nothing of it."""
+
+
+@runtime_checkable
+class Broadcasting(Protocol):
+    """Messages to every process that listens, which are kept for none: for what is of no use later.
+
+    Each listener hears what is published from then on, what one process publishes for one key in the order of its
+    publishing. Nothing is settled, and nothing stays at the broker when a listener, or its process, is gone.
+    """
+
+    async def listen(self, topic: str, receive: Callable[[Envelope], None], missed: Callable[[], None]) -> Listening:
+        """Have every message of a topic received, beside its groups, until it is closed.
+
+        A message whose publishing was answered before another one of its key was sent is received before that one.
+
+        Args:
+          receive: Takes a message in the loop's thread; it must return within microseconds, and raise nothing.
+          missed: Called when messages may have been missed, as after a lost connection: before the first one that comes
+            behind the gap.
+        Raises:
+          BrokerError: the broker refuses, or is not there.
+        """
+
+
 class Backlog(msgspec.Struct, frozen=True):
     """What a group has not handled.
 
@@ -154,6 +183,10 @@ class Inspection(Protocol):
         Raises:
           BrokerError: there is no such group.
         """
+
+    async def groups_of(self, topic: str) -> list[str] | None:
+        """Return the groups that have subscribed to a topic, by name; None where the broker has no answer to that."""
+        return None
 
     async def dead_letters(self, topic: str, group: str, most: int) -> list[Envelope]:
         """Return a group's dead letters, the oldest first; they stay where they are."""

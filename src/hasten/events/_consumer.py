@@ -23,18 +23,30 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hasten._core.ambient import AMBIENT, Carried
-from hasten._core.signals import EventBuried, EventHandled, EventHook
+from hasten._core.signals import EventBuried, EventDelivered, EventHandled, EventHook, EventRetried
 from hasten.events._broker import Broker, Delivery, Intake, Subscription
 from hasten.events._envelope import NO_DEADLINE, Envelope
 from hasten.events._errors import BrokerError, Malformed, Reject
 from hasten.events._handler import Call
 from hasten.events._once import AlreadyDone, Claim, Once, Standing
 from hasten.events._policy import RetryPolicy
+from hasten.events._progress import Progress
+from hasten.events._telling import tell
 
 MOST_RETURNED = 20
-"""A message that came back so often without an answer goes to the dead letters: it may be what ends the processes."""
+"""A message that came back so often without an answer goes to the dead letters: it may be what ends the processes.
+
+Its neighbours came back as often, so a consumer buries one in its life, and tries the others: see SUSPECT_RETURNED."""
+SUSPECT_RETURNED = 3
+"""Those that came back so often are handled one after the other, and each is settled before the next one begins.
+
+So what ends the process is soon the first of them, and it is that one which is buried.
+"""
+STUCK_AFTER = 60.0
+"""Seconds in which a consumer that is at work must come to an end with something."""
 _BUSY_PAUSE = 1.0  # seconds until a message that another consumer has claimed is looked at again
 Cause = Literal["failed", "rejected", "malformed", "expired", "returned"]
+AgainBecause = Literal["failed", "busy", "batch"]
 logger = logging.getLogger("hasten.events")
 
 
@@ -46,13 +58,15 @@ class Handling:
       call: The handler.
       retry: What happens when it raises.
       once: Remembers what was handled; None handles each delivery.
-      hooks: Called with an `EventHandled` for each end of a handler.
+      hooks: Called with an `EventDelivered`, `EventHandled`, `EventRetried` or `EventBuried`.
+      stuck_after: Seconds in which something must come to an end while it is at work.
     """
 
     call: Call
     retry: RetryPolicy
     once: Once | None = None
     hooks: tuple[EventHook, ...] = ()
+    stuck_after: float = STUCK_AFTER
 
 
 class Consumer:
@@ -61,11 +75,13 @@ class Consumer:
     Attributes:
       subscription: What it gets.
       under_way: Messages that are handled now, or wait for one of their key.
+      progress: Whether it gets anywhere with them.
     """
 
     def __init__(self, subscription: Subscription, handling: Handling) -> None:
         self.subscription = subscription
         self.under_way = 0
+        self.progress = Progress(handling.stuck_after)
         self._handling = handling
         self._lanes: dict[str, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,6 +89,8 @@ class Consumer:
         self._is_over = False  # the drain is: nothing is begun any more
         self._intake: Intake | None = None
         self._early: list[Delivery] = []
+        self._alone = asyncio.Lock()  # held while a suspect is handled
+        self._has_buried_suspect = False
         self._context = contextvars.copy_context()
 
     @property
@@ -97,6 +115,8 @@ class Consumer:
             self._early.append(delivery)
             return
         self.under_way += 1
+        if self._handling.hooks:
+            self._tell_delivered(delivery)
         key = delivery.envelope.key
         if not self.subscription.ordered or not key:
             self._spawn(self._settle(self._intake, delivery))
@@ -107,10 +127,10 @@ class Consumer:
             lane.append(delivery)
 
     async def drain(self, deadline: float) -> None:
-        """Ask for no more, finish what is under way, and settle it.
+        """Ask for no more, and finish what is under way; `cut` comes next.
 
         Args:
-          deadline: By `time.monotonic()`: what is not finished by then is cancelled, and delivered to others.
+          deadline: By `time.monotonic()`.
         """
         if self._intake is None:
             return
@@ -119,12 +139,16 @@ class Consumer:
         self._hurry()
         while self._tasks and (left := deadline - time.monotonic()) > 0.0:
             await asyncio.wait(self._tasks, timeout=left)
+
+    async def cut(self) -> None:
+        """Cancel what is under way still, which is delivered to others, and settle what was handled."""
         self._is_over = True
         late = tuple(self._tasks)
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
-        await self._intake.aclose()
+        if self._intake is not None:
+            await self._intake.aclose()
 
     def _hurry(self) -> None:
         """Begin what waits for others, since none will come."""
@@ -145,6 +169,7 @@ class Consumer:
 
     async def _settle(self, intake: Intake, delivery: Delivery) -> None:
         """Settle a message, whatever happens."""
+        self.progress.begin(delivery)
         try:
             refusal = self._refusal(delivery)
             if refusal is not None:
@@ -155,18 +180,29 @@ class Consumer:
             logger.warning("%s: %s: not settled: %s", self._handling.call.name, delivery.envelope.id, error)
         finally:
             self.under_way -= 1
+            self.progress.end(delivery)
 
     def _refusal(self, delivery: Delivery) -> tuple[Cause, str] | None:
         """Return why a message is not to be handled at all."""
         envelope = delivery.envelope
         if envelope.expired:
             return "expired", f"{time.time() - envelope.deadline:.3f} s ago"
-        if delivery.returned >= MOST_RETURNED:
+        if delivery.returned >= MOST_RETURNED and not self._has_buried_suspect:
+            self._has_buried_suspect = True
             return "returned", f"came back {delivery.returned} times without being settled"
         return None
 
     async def _handle(self, intake: Intake, delivery: Delivery) -> None:
         """Handle a message until it is settled, or handed to the broker for a retry."""
+        if delivery.returned < SUSPECT_RETURNED:
+            await self._handle_now(intake, delivery)
+            return
+        async with self._alone:
+            for _ in range(2):  # passes of the loop, in which the settlement of the one before is sent
+                await asyncio.sleep(0)
+            await self._handle_now(intake, delivery)
+
+    async def _handle_now(self, intake: Intake, delivery: Delivery) -> None:
         envelope, handling = delivery.envelope, self._handling
         try:
             payload = handling.call.decode(envelope.body, envelope.content_type)
@@ -180,6 +216,7 @@ class Consumer:
                 if await self._attempt(payload, envelope, attempt):
                     intake.accept(delivery)
                     return
+                cause: AgainBecause = "busy"
                 reason, pause, following = "another consumer handles it", _BUSY_PAUSE, attempt
             except Reject as error:
                 await self._bury(intake, delivery, "rejected", error.reason)
@@ -190,11 +227,13 @@ class Consumer:
                 if attempt > handling.retry.retries:
                     await self._bury(intake, delivery, "failed", reason)
                     return
-                pause, following = handling.retry.delay(attempt, random.random), attempt + 1
+                cause, pause, following = "failed", handling.retry.delay(attempt, random.random), attempt + 1
             if not self.subscription.ordered:
                 await intake.retry(delivery, pause, attempt=following, reason=reason)
+                self._tell_retried(attempt, cause, pause)
                 return
-            if await self._stops_within(pause):
+            self._tell_retried(attempt, cause, pause)
+            if await self._stops_within(pause, delivery):
                 return  # unsettled: who gets it next goes on
             attempt = following
 
@@ -241,30 +280,40 @@ class Consumer:
         envelope = delivery.envelope
         logger.warning("%s: %s: dead letter: %s: %s", self._handling.call.name, envelope.id, cause, reason)
         await intake.bury(delivery, f"{cause}: {reason}")
-        self._tell(EventBuried(envelope.topic, self.subscription.group, cause))
+        if self._handling.hooks:
+            tell(self._handling.hooks, EventBuried(envelope.topic, self.subscription.group, cause))
 
-    async def _stops_within(self, seconds: float) -> bool:
-        """Wait before a retry in place; return whether the consumer is stopped meanwhile."""
+    async def _stops_within(self, seconds: float, delivery: Delivery) -> bool:
+        """Wait before a message's retry in place; return whether the consumer is stopped meanwhile."""
+        self.progress.end(delivery)
         try:
             async with asyncio.timeout(seconds):
                 await self._draining.wait()
         except TimeoutError:
             return False
+        finally:
+            self.progress.begin(delivery)
         return True
+
+    # ---- signals
+
+    def _tell_delivered(self, delivery: Delivery) -> None:
+        envelope, group = delivery.envelope, self.subscription.group
+        tell(
+            self._handling.hooks,
+            EventDelivered(envelope.topic, group, envelope.attempt, delivery.returned, len(envelope.body)),
+        )
 
     def _tell_handled(self, envelope: Envelope, attempt: int, began: float, *, ok: bool) -> None:
         seconds = time.monotonic() - began
         waited = max(0.0, time.time() - seconds - envelope.time)
-        self._tell(EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited))
+        signal = EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited)
+        tell(self._handling.hooks, signal)
 
-    def _tell(self, signal: EventHandled | EventBuried) -> None:
-        for hook in self._handling.hooks:
-            try:
-                hook(signal)
-            except Exception as error:
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": "hasten.events: a hook raised", "exception": error}
-                )
+    def _tell_retried(self, attempt: int, cause: AgainBecause, pause: float) -> None:
+        if self._handling.hooks:
+            topic, group = self.subscription.topic, self.subscription.group
+            tell(self._handling.hooks, EventRetried(topic, group, attempt, cause, pause))
 
 
 def monotonic_of(deadline: float) -> float:

@@ -1,4 +1,4 @@
-"""Backplanes in memory and on a real Redis."""
+"""Backplanes in memory, on a real Redis, and over a bus: in memory and on a real RabbitMQ."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,8 +10,13 @@ import redis
 
 from hasten.cache._backplane import Backplane
 from hasten.cache.backplanes import memory_backplanes
+from hasten.cache.backplanes._bus_membership import Broadcast
 from hasten.cache.backplanes._redis_link import LAST, NO_MEMBER, Names, mark_of
+from hasten.cache.backplanes.bus import BusBackplane
 from hasten.cache.backplanes.redis import RedisBackplane
+from hasten.events import Bus
+from hasten.events._broadcast import Broadcast as EventsBroadcast
+from hasten.events.brokers.memory import MemoryBroker
 from tests.cache.backplanes.servers import RedisServer, Start, redis_server, redis_servers
 
 PATIENT = 90.0
@@ -51,11 +56,54 @@ def _in_memory(number: int, trust: float = PATIENT) -> list[Backplane]:
     return [*memory_backplanes(number, trust_seconds=trust)]
 
 
-@pytest.fixture(params=["memory", "redis"])
+class OverBus(Broadcast):
+    """A broadcast on a bus of its own, which runs while somebody listens."""
+
+    def __init__(self, make: Callable[[], Bus], topic: str) -> None:
+        self.name = f"bus {topic}"
+        self._make = make
+        self._topic = topic
+        self._bus: Bus | None = None
+        self._broadcast: EventsBroadcast | None = None
+
+    async def listen(self, receive: Callable[[bytes], None], missed: Callable[[], None]) -> None:
+        if self._bus is None:
+            self._bus = self._make()
+            await self._bus.start()
+        self._broadcast = EventsBroadcast(self._bus, self._topic)
+        await self._broadcast.listen(receive, missed)
+
+    async def send(self, body: bytes) -> None:
+        assert self._broadcast is not None
+        await self._broadcast.send(body)
+
+    async def aclose(self) -> None:
+        bus, self._bus = self._bus, None
+        if bus is not None and self._broadcast is not None:
+            await self._broadcast.aclose()
+            await bus.aclose()
+
+
+def _over_bus(where: str, topic: str) -> Backplanes:
+    broker = MemoryBroker()
+
+    def make() -> Bus:
+        return Bus(where or broker)
+
+    def several(number: int, trust: float = PATIENT) -> list[Backplane]:
+        return [BusBackplane(OverBus(make, topic), trust_seconds=trust, settled=True) for _ in range(number)]
+
+    return several
+
+
+@pytest.fixture(params=["memory", "redis", "bus", "rabbitmq"])
 def backplanes(request: pytest.FixtureRequest, namespace: str) -> Backplanes:
     """Return a function that makes so many backplanes of one cache, of each kind in turn."""
     if request.param == "memory":
         return _in_memory
+    if request.param in {"bus", "rabbitmq"}:
+        where = request.getfixturevalue("amqp_url") if request.param == "rabbitmq" else ""
+        return _over_bus(where, namespace)
     url = request.getfixturevalue("redis_url")
     with redis.Redis.from_url(url, protocol=2) as client:
         mark(client, namespace)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LONGEST = 40.0
 """Seconds that a test waits for what is to come; far more than any broker needs."""
+loop_factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+"""Of the loops that scenarios run in; a fixture changes it."""
 QUICKLY = RetryPolicy(5, first=0.01, longest=0.02)
 
 
@@ -89,7 +91,8 @@ def run(scenario: Coroutine[Any, Any, None]) -> None:
         async with asyncio.timeout(2 * LONGEST):
             await scenario
 
-    asyncio.run(bounded())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(bounded())
 
 
 async def eventually(holds: Callable[[], Coroutine[Any, Any, bool]]) -> None:

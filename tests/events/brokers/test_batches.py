@@ -75,7 +75,6 @@ def test_leaving_does_not_wait(adapter: Adapter) -> None:
         async def bill(orders: list[OrderPaid]) -> None:
             numbers.extend(order.number for order in orders)
 
-        consumer = bus._consumers[topic, "billing"]
         async with asyncio.timeout(LONGEST), adapter.joined(bus):
             for number in range(3):
                 await bus.publish(topic, OrderPaid(number))
@@ -83,7 +82,7 @@ def test_leaving_does_not_wait(adapter: Adapter) -> None:
             assert numbers == []
             arrived.set()
         assert sorted(numbers) == [0, 1, 2]
-        assert consumer.under_way == 0
+        assert bus._consumers[topic, "billing"].under_way == 0
 
     run(scenario())
 

@@ -12,7 +12,7 @@ Source: AMQP 0-9-1 sections 2.2.4 (handshake), 4.2.7 (heartbeats), 4.10 (errors)
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 from hasten.events._errors import BrokerError, BrokerUnavailable
 from hasten.events.brokers import _amqp_methods as amqp
@@ -91,10 +91,9 @@ class Connection(asyncio.Protocol):
     # ---- asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(HIGH_WATER)
-        transport.write(PROTOCOL_HEADER)
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport.set_write_buffer_limits(HIGH_WATER)
+        self._transport.write(PROTOCOL_HEADER)
 
     def data_received(self, data: bytes) -> None:
         self._heard = True

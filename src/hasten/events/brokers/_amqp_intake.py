@@ -9,7 +9,6 @@ came over a channel that is lost is not known any more, and settling it does not
 
 import asyncio
 import logging
-import random
 import struct
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,15 +18,15 @@ import msgspec
 from hasten.events._broker import Delivery, Intake, Receive, Subscription
 from hasten.events._errors import BrokerError
 from hasten.events.brokers import _amqp_methods as amqp
-from hasten.events.brokers._amqp_channel import Channel, ChannelClosed, ConnectionLost, Owner
+from hasten.events.brokers._amqp_channel import Channel, ChannelClosed, Owner
 from hasten.events.brokers._amqp_connection import Connection
 from hasten.events.brokers._amqp_copies import Copies
 from hasten.events.brokers._amqp_envelope import MessageReader
 from hasten.events.brokers._amqp_frames import method_frame
 from hasten.events.brokers._amqp_link import Link
+from hasten.events.brokers._amqp_renewal import Renewal
 from hasten.events.brokers._amqp_table import Garbled
 from hasten.events.brokers._amqp_topology import declare_group, group_queue
-from hasten.resilience import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +36,6 @@ _TAG = (1 << _CHANNEL_BITS) - 1
 _MOST_PREFETCH = 2**16 - 1  # the protocol's
 _BEFORE_TAG = 11  # bytes of an acknowledgement's frame before its tag
 _TAG_OF_DELIVERY = struct.Struct(">Q").unpack_from
-_PAUSES = RetryPolicy(first_backoff=0.1, longest_backoff=2.0, jitter=0.5)
 _PATIENCE = 1.0
 """Seconds at least until a message comes again whose copy the broker has not taken."""
 _logger = logging.getLogger("hasten.events")
@@ -66,7 +64,6 @@ class RabbitIntake(Intake, Owner):
     ) -> None:
         self.subscription = subscription
         self._receive = receive
-        self._link = link
         self._copies = copies
         self._exchange = exchange
         self._left = left
@@ -76,7 +73,7 @@ class RabbitIntake(Intake, Owner):
         self._base = 0  # the number of the channel, above the tags of its deliveries
         self._unsettled: dict[int, None] = {}  # tags, in the order of their delivery
         self._accepted: list[int] = []  # to be told to the broker
-        self._renewal: asyncio.Task[None] | None = None
+        self._renewal = Renewal(link, self.open)
         self._later: dict[int, asyncio.TimerHandle] = {}  # messages that are given back after a while
         self._opened = False  # once: from then on it is mended here
         self._stopped = False
@@ -113,23 +110,8 @@ class RabbitIntake(Intake, Owner):
     def renew(self) -> None:
         """Consume again, as soon as it can be done."""
         self.lose()
-        if self._opened and not self._stopped and (self._renewal is None or self._renewal.done()):
-            self._renewal = self._link.spawn(self._renew())
-
-    async def _renew(self) -> None:
-        attempt = 0
-        while not self._stopped:
-            connection = await self._link.get()
-            try:
-                await self.open(connection)
-            except ConnectionLost:
-                await asyncio.sleep(0)  # until the link knows it too
-            except BrokerError as error:
-                attempt += 1
-                _logger.warning("%s", error)
-                await asyncio.sleep(_PAUSES.delay(attempt, random.random))
-            else:
-                return
+        if self._opened and not self._stopped:
+            self._renewal.begin()
 
     def lose(self) -> None:
         """Know nothing of what came over the channel so far."""
@@ -240,8 +222,7 @@ class RabbitIntake(Intake, Owner):
         messages behind those that are still handled here.
         """
         self._stopped = True
-        if self._renewal is not None:
-            self._renewal.cancel()
+        self._renewal.end()
         if self._channel is None or self.subscription.ordered:
             return
         with suppress(BrokerError):  # then nothing comes any more
@@ -251,8 +232,7 @@ class RabbitIntake(Intake, Owner):
         if self._closed:
             return
         self._closed = self._stopped = True
-        if self._renewal is not None:
-            self._renewal.cancel()
+        self._renewal.end()
         self._left(self)
         channel = self._channel
         if channel is not None:

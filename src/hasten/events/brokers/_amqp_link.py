@@ -11,7 +11,8 @@ from hasten.events.brokers._amqp_connection import Connection, connect
 from hasten.events.brokers._amqp_url import Place
 from hasten.resilience import RetryPolicy
 
-_PAUSES = RetryPolicy(first_backoff=0.05, longest_backoff=1.0, jitter=0.5)
+_PAUSES = RetryPolicy(first_backoff=0.05, longest_backoff=0.5, jitter=0.5)
+"""Between two tries: short, so that consumers go on within two seconds after a broker is back, its queues take one."""
 _logger = logging.getLogger("hasten.events")
 
 

@@ -171,6 +171,19 @@ async def declare_group(connection: Connection, exchange: str, subscription: Sub
         await channel.call(payload, amqp.QUEUE_BIND_OK)
 
 
+async def declare_listening(connection: Connection, exchange: str, topic: str, queue: str) -> None:
+    """Have a queue of this connection's own, which goes with it or with its consumer, and get a topic's messages.
+
+    Raises:
+      BrokerError: the broker refuses.
+    """
+    await declare_exchange(connection, exchange)
+    async with connection.temporary() as channel:
+        declare = amqp.QUEUE_DECLARE(0, queue, False, False, True, True, False, {})  # noqa: FBT003  exclusive, auto-delete
+        await channel.call(declare, amqp.QUEUE_DECLARE_OK)
+        await channel.call(amqp.QUEUE_BIND(0, queue, exchange, topic, False, {}), amqp.QUEUE_BIND_OK)  # noqa: FBT003
+
+
 async def exists(connection: Connection, queue: str) -> bool:
     """Return whether there is a queue."""
     try:

@@ -1,238 +1,218 @@
 """A broker within the process, with the semantics of a real one: `memory://`.
 
-For tests, for a service that needs no more, and for the shop when no broker is there. What is published is gone with
-the process. Buses of one process share a broker that they are all given; each `Bus("memory://")` has its own.
+For tests, for a service that needs no more, and for the shop when no broker is there. Buses of one process share a
+broker that they are all given; each `Bus("memory://")` has its own.
+
+What is published to `memory://` is gone with the process. In a file it stays, whoever ends the process:
+
+    memory:///events.db             in the folder where the process was started
+    memory:////var/lib/events.db    an absolute path, as in the URLs that databases have
+
+The messages are in memory all the same, and each change is written into the file (`_memory_journal` says how,
+`_memory_file` what). A message that is confirmed is on disk (fsync): neither SIGKILL nor a power cut takes it. Groups,
+retries with their times, delays, dead letters and how often a message came back are kept, too. What was settled last a
+power cut may take, and its messages come again; of a killed process those come again that were being handled. One
+process at a time has the file. It is as large as the longest backlog was, until it is opened while mostly empty.
+
+Published, handled and settled, 290 bytes each, 64 handled at once; messages/s and CPU µs a message, medians of five
+interleaved rounds on a busy machine of two cores, whose fsync takes 0.5 ms:
+
+    publishers at once     memory://        with a file      sqlite3.executemany of the same rows, in and out
+    1                      23,800   31        550  515         670  214 (one row a transaction)
+    64                     21,700   25      9,300   63      25,900   11 (64 rows)
+    1,000                  28,900   28     11,000   61      78,000    8 (1,000 rows)
+
+One message alone is confirmed after 0.8 ms and handled after 1.2 (memory: 0.01 and 0.05).
 """
 
 import asyncio
-import logging
-import time
-from collections import deque
-from collections.abc import Callable
-from heapq import heappop, heappush
-from itertools import count
-from typing import TYPE_CHECKING
-
-import msgspec
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hasten._core.errors import ConfigurationError
-from hasten.events._broker import Backlog, Broker, Delivery, Inspection, Intake, Receive, Subscription
+from hasten.events._broker import Backlog, Broadcasting, Broker, Inspection, Intake, Listening, Receive, Subscription
 from hasten.events._envelope import Envelope
 from hasten.events._errors import BrokerError, PublishTimeout, Unroutable
+from hasten.events.brokers._memory_file import MessageFile
+from hasten.events.brokers._memory_group import MOST_WAITING, Forgetting, Group, Keeping, MemoryIntake
+from hasten.events.brokers._memory_journal import Journal
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-MOST_WAITING = 100_000
-"""Messages of a group that wait to be delivered; who publishes more waits until there is room."""
-_logger = logging.getLogger("hasten.events")
+_SCHEME = "memory://"
 
 
-class MemoryBroker(Broker, Inspection):
+class MemoryBroker(Broker, Inspection, Broadcasting):
     """Messages in the memory of one process, for the buses that share it; of one event loop.
 
     Args:
-      most_waiting: Messages that wait in a group, at most.
+      file: Where they are kept, too; None keeps them in memory alone.
+      most_waiting: Messages that wait in a group, at most. What a file has is taken from it, however much it is.
     """
 
-    name = "memory"
-    connected = True
-
-    def __init__(self, *, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(self, file: Path | None = None, *, most_waiting: int = MOST_WAITING) -> None:
         self.groups: dict[str, dict[str, Group]] = {}
-        self._most_waiting = most_waiting
+        self._keeping: Keeping
+        if file is None:
+            self._keeping = Forgetting(most_waiting)
+        else:
+            self._keeping = Journal(MessageFile(file.absolute()), most_waiting)
+        self.name = self._keeping.name
         self._users = 0
+        self._listeners: list[_Listener] = []
+        self._joining = asyncio.Lock()
+
+    @property
+    def connected(self) -> bool:  # type: ignore[override]  # it is the file's to say
+        """Whether what was written last is on disk."""
+        return self._keeping.connected
 
     async def start(self) -> None:
-        self._users += 1
+        """Take the file, if there is one.
+
+        Raises:
+          ConfigurationError: it is not ours, or a newer version's.
+          BrokerUnavailable: it cannot be read and written, is damaged, or another process has it.
+        """
+        async with self._joining:
+            if not self._users:
+                for group in await self._keeping.open():
+                    self.groups.setdefault(group.topic, {})[group.name] = group
+            self._users += 1
 
     async def publish(self, envelope: Envelope, *, deadline: float, delay: float = 0.0, mandatory: bool = True) -> None:
-        groups = self.groups.get(envelope.topic)
+        """Publish a message; the answer comes when it is on disk, if it is to be kept."""
+        groups = tuple(self.groups.get(envelope.topic, {}).values())
+        listeners = [each for each in self._listeners if each.topic == envelope.topic]
         if not groups:
-            if mandatory:
+            self._check_open()
+            for each in listeners:
+                each.tell(envelope, delay)
+            if mandatory and not listeners:
                 raise Unroutable(self.name, envelope.topic)
             return
-        for group in groups.values():
-            await self._room_in(group, deadline)
-        for group in groups.values():
-            group.put(envelope, delay)
+        await self._reserve(groups, deadline)
+        try:
+            answer = self._keeping.add(envelope, groups, delay, deadline)
+        except BrokerError:
+            for group in groups:
+                group.release()
+            raise
+        if answer is not None:
+            await answer
+        for each in listeners:
+            each.tell(envelope, delay)
 
-    async def _room_in(self, group: "Group", deadline: float) -> None:
-        while len(group.waiting) >= self._most_waiting:
-            group.has_room.clear()
+    async def _reserve(self, groups: Sequence[Group], deadline: float) -> None:
+        """Wait for a place in each group."""
+        for at, group in enumerate(groups):
             try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    await group.has_room.wait()
-            except TimeoutError as error:
-                raise PublishTimeout(self.name, f"{len(group.waiting)} messages wait in {group.name}") from error
+                await group.reserve(deadline)
+            except BaseException as error:
+                for reserved in groups[:at]:
+                    reserved.release()
+                if isinstance(error, TimeoutError):
+                    reason = f"{len(group.waiting)} messages wait in {group.topic} {group.name}"
+                    raise PublishTimeout(self.name, reason) from error
+                raise
 
     async def subscribe(self, subscription: Subscription, receive: Receive) -> Intake:
-        groups = self.groups.setdefault(subscription.topic, {})
-        group = groups.setdefault(subscription.group, Group(f"{subscription.topic} {subscription.group}"))
+        async with self._joining:
+            self._check_open()
+            groups = self.groups.get(subscription.topic, {})
+            group = groups.get(subscription.group)
+            if group is None:
+                group = await self._keeping.join(subscription.topic, subscription.group)
+                self.groups.setdefault(subscription.topic, {})[subscription.group] = group
         intake = MemoryIntake(group, subscription, receive)
         group.intakes.append(intake)
         group.deliver_soon()
         return intake
 
+    async def listen(self, topic: str, receive: Callable[[Envelope], None], missed: Callable[[], None]) -> Listening:
+        self._check_open()
+        listener = _Listener(topic, receive, self._listeners.remove)
+        self._listeners.append(listener)
+        return listener
+
+    def _check_open(self) -> None:
+        if not self._keeping.is_open:
+            raise BrokerError(self.name, "is not started")
+
+    # ---- operators
+
     async def backlog(self, topic: str, group: str) -> Backlog:
         found = self._group(topic, group)
         return Backlog(found.count, len(found.dead))
 
+    async def groups_of(self, topic: str) -> list[str]:
+        self._check_open()
+        return sorted(self.groups.get(topic, {}))
+
     async def dead_letters(self, topic: str, group: str, most: int) -> list[Envelope]:
-        return self._group(topic, group).dead[:most]
+        return [each.envelope for each in self._group(topic, group).dead[:most]]
 
     async def replay(self, topic: str, group: str, chosen: Callable[[Envelope], bool], most: int) -> int:
         found = self._group(topic, group)
-        again = [envelope for envelope in found.dead[:most] if chosen(envelope)]
-        for envelope in again:
-            found.dead.remove(envelope)
-            found.put(msgspec.structs.replace(envelope, attempt=1, reason=""))
+        looked_at = [(each, chosen(each.envelope)) for each in found.dead[:most]]
+        again = [each for each, is_chosen in looked_at if is_chosen]
+        found.dead[:most] = [each for each, is_chosen in looked_at if not is_chosen]
+        found.replay(again)
         return len(again)
 
-    def _group(self, topic: str, group: str) -> "Group":
+    def _group(self, topic: str, group: str) -> Group:
+        self._check_open()
         found = self.groups.get(topic, {}).get(group)
         if found is None:
             raise BrokerError(self.name, f"{topic} has no group {group}")
         return found
 
     async def aclose(self) -> None:
-        """Keep what is there for who starts again; it is gone with this object."""
-        self._users -= 1
-        left = sum(group.count for groups in self.groups.values() for group in groups.values())
-        if left and self._users <= 0:
-            _logger.warning("memory: closed with %d messages that were not handled", left)
+        """Keep what is there for who starts again; without a file it is gone with this object."""
+        if self._users:
+            self._users -= 1
+            if not self._users:
+                left = sum(group.count for groups in self.groups.values() for group in groups.values())
+                await self._keeping.aclose(left)
 
 
-class Group:
-    """A group's messages.
+class _Listener(Listening):
+    """Hears a topic's messages in the next pass of the loop: it is not called by who publishes."""
 
-    Attributes:
-      waiting: To be delivered, the next one first, with how often each came back.
-      dead: Its dead letters, the oldest first.
-      intakes: Its consumers; an ordered group has one that gets everything, the others wait to take its place.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.waiting: deque[tuple[Envelope, int]] = deque()
-        self.dead: list[Envelope] = []
-        self.intakes: list[MemoryIntake] = []
-        self.has_room = asyncio.Event()
-        self._later: list[tuple[float, int, Envelope]] = []
-        self._sequence = count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._turn = 0
-        self._is_due = False
-
-    @property
-    def count(self) -> int:
-        """Messages that nobody has handled, those that come later included."""
-        return len(self.waiting) + len(self._later)
-
-    def put(self, envelope: Envelope, delay: float = 0.0) -> None:
-        """Add a message that is new, or that is tried again, to be delivered after so many seconds."""
-        if delay > 0.0:
-            heappush(self._later, (time.monotonic() + delay, next(self._sequence), envelope))
-        else:
-            self.waiting.append((envelope, 0))
-        self.deliver_soon()
-
-    def put_back(self, deliveries: list[Delivery]) -> None:
-        """Add messages that were delivered and not settled, in their old places."""
-        self.waiting.extendleft((each.envelope, each.returned + 1) for each in reversed(deliveries))
-        self.deliver_soon()
-
-    def deliver_soon(self) -> None:
-        """Deliver in the next pass of the loop: a consumer is not called by who publishes."""
-        if not self._is_due and self.intakes and (self.waiting or self._later):
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._deliver)
-
-    def _deliver(self) -> None:
-        self._is_due = False
-        self._take_due()
-        while self.waiting and (intake := self._next()) is not None:
-            envelope, returned = self.waiting.popleft()
-            intake.take(Delivery(envelope, returned, None))
-        self.has_room.set()
-
-    def _take_due(self) -> None:
-        """Let those wait no longer whose time has come, and look again when it has for the next."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        now = time.monotonic()
-        while self._later and self._later[0][0] <= now:
-            self.waiting.append((heappop(self._later)[2], 0))
-        if self._later and self.intakes:
-            self._timer = asyncio.get_running_loop().call_later(self._later[0][0] - now, self.deliver_soon)
-
-    def _next(self) -> "MemoryIntake | None":
-        """Return who gets the next message: the consumers with room take turns, but for an ordered group."""
-        for intake in self._in_turn():
-            if intake.has_room:
-                return intake
-        return None
-
-    def _in_turn(self) -> "Iterator[MemoryIntake]":
-        if self.intakes and self.intakes[0].subscription.ordered:
-            yield self.intakes[0]
-            return
-        for _ in self.intakes:
-            self._turn = (self._turn + 1) % len(self.intakes)
-            yield self.intakes[self._turn]
-
-
-class MemoryIntake(Intake):
-    """One consumer of a group."""
-
-    def __init__(self, group: Group, subscription: Subscription, receive: Receive) -> None:
-        self.subscription = subscription
-        self._group = group
+    def __init__(self, topic: str, receive: Callable[[Envelope], None], left: "Callable[[_Listener], None]") -> None:
+        self.topic = topic
         self._receive = receive
-        self._unsettled: dict[int, Delivery] = {}
-        self._stopped = False
+        self._left = left
+        self._closed = False
 
-    @property
-    def has_room(self) -> bool:
-        return not self._stopped and len(self._unsettled) < self.subscription.prefetch
+    def tell(self, envelope: Envelope, delay: float) -> None:
+        """Have a message heard after so many seconds."""
+        loop = asyncio.get_running_loop()
+        if delay > 0.0:
+            loop.call_later(delay, self._hear, envelope)
+        else:
+            loop.call_soon(self._hear, envelope)
 
-    def take(self, delivery: Delivery) -> None:
-        """Get a message."""
-        self._unsettled[id(delivery)] = delivery
-        self._receive(delivery)
-
-    def accept(self, delivery: Delivery) -> None:
-        if self._unsettled.pop(id(delivery), None) is not None:
-            self._group.deliver_soon()
-
-    async def retry(self, delivery: Delivery, seconds: float, *, attempt: int, reason: str) -> None:
-        again = msgspec.structs.replace(delivery.envelope, attempt=attempt)
-        if self._unsettled.pop(id(delivery), None) is not None:
-            self._group.put(again, seconds)
-
-    async def bury(self, delivery: Delivery, reason: str) -> None:
-        if self._unsettled.pop(id(delivery), None) is not None:
-            self._group.dead.append(msgspec.structs.replace(delivery.envelope, reason=reason))
-            self._group.deliver_soon()
-
-    async def stop(self) -> None:
-        self._stopped = True
+    def _hear(self, envelope: Envelope) -> None:
+        if not self._closed:
+            self._receive(envelope)
 
     async def aclose(self) -> None:
-        self._stopped = True
-        if self in self._group.intakes:
-            self._group.intakes.remove(self)
-            self._group.put_back(list(self._unsettled.values()))
-            self._unsettled.clear()
+        if not self._closed:
+            self._closed = True
+            self._left(self)
 
 
 def memory_broker(url: str) -> MemoryBroker:
-    """Return the broker of `memory://`.
+    """Return the broker of `memory://`, `memory:///file` or `memory:////absolute/path/file`.
 
     Raises:
-      ConfigurationError: the URL says more.
+      ConfigurationError: the URL is none of these.
     """
-    if url != "memory://":
-        raise ConfigurationError(url, "memory:// has no address", "leave the rest out")
-    return MemoryBroker()
+    if url == _SCHEME:
+        return MemoryBroker()
+    host, slash, path = url.removeprefix(_SCHEME).partition("/")
+    if host or not slash or not path:
+        problem = "there is no host, but a file or nothing"
+        raise ConfigurationError(url, problem, "memory://, memory:///events.db or memory:////absolute/path/events.db")
+    if not path.isprintable() or any(sign in path for sign in "?#%"):
+        raise ConfigurationError(url, "there are no options, and nothing is escaped", "name a file without ?, # and %")
+    return MemoryBroker(Path(path))

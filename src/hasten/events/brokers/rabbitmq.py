@@ -12,10 +12,11 @@ What is in the broker, for the exchange `hasten` (`?exchange=` names another):
     hasten:TOPIC:GROUP                  a group's messages
     hasten:TOPIC:GROUP:dead             its dead letters
     hasten:TOPIC:GROUP:retry:…, hasten:TOPIC:delay:…    what waits; made when needed, and gone weeks later
+    hasten:TOPIC:listening:…            of one listener; exclusive, and gone with its connection
 
-All queues are quorum queues (`_amqp_topology` says why, and with which arguments); the queue of an ordered group has a
-single active consumer. Two quorum properties are seen by users: a message that came back is delivered with
-`x-delivery-count`, and a group that exists cannot become ordered: delete its queue first.
+All queues but listeners' are quorum queues (`_amqp_topology` says why, and with which arguments); the queue of an
+ordered group has a single active consumer. Two quorum properties are seen by users: a message that came back is
+delivered with `x-delivery-count`, and a group that exists cannot become ordered: delete its queue first.
 
 A message on the wire, so that other clients may publish and read it:
 
@@ -32,7 +33,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TypeVar
 
-from hasten.events._broker import Backlog, Broker, Inspection, Intake, Receive, Subscription
+from hasten.events._broker import Backlog, Broadcasting, Broker, Inspection, Intake, Listening, Receive, Subscription
 from hasten.events._envelope import Envelope
 from hasten.events._errors import BrokerError, BrokerUnavailable, Unroutable
 from hasten.events.brokers._amqp_channel import ConnectionLost
@@ -42,6 +43,7 @@ from hasten.events.brokers._amqp_envelope import MessageReader, Route
 from hasten.events.brokers._amqp_inspection import Letters, look_at, put_back
 from hasten.events.brokers._amqp_intake import RabbitIntake
 from hasten.events.brokers._amqp_link import Link, Tenant
+from hasten.events.brokers._amqp_listener import RabbitListener
 from hasten.events.brokers._amqp_publisher import CHANNEL, Publisher
 from hasten.events.brokers._amqp_topology import count, dead_queue, group_queue
 from hasten.events.brokers._amqp_url import Place, place_of
@@ -54,7 +56,7 @@ _MOST_ROUTES = 10_000  # topics whose bytes are kept
 T = TypeVar("T")
 
 
-class RabbitBroker(Broker, Inspection):
+class RabbitBroker(Broker, Inspection, Broadcasting):
     """A broker of AMQP 0-9-1; of one event loop.
 
     Args:
@@ -64,14 +66,18 @@ class RabbitBroker(Broker, Inspection):
     def __init__(self, place: Place) -> None:
         self.name = place.name
         self.connected = False
-        self._away = {"publishing"}  # connections that are lost, or not made yet; that for consumers may never be
         self._place = place
-        self._publishing = Link(place, _Publishing(self))
-        self._consuming = Link(place, _Consuming(self))
+        self._begin_anew()
         self._publisher: Publisher | None = None
         self._copies: Copies | None = None
         self._routes: dict[tuple[str, bool], Route] = {}
-        self._intakes: list[RabbitIntake] = []
+        self._intakes: list[RabbitIntake | RabbitListener] = []
+
+    def _begin_anew(self) -> None:
+        """Be as if it had never been started: what was closed may be started again, in another loop."""
+        self._away = {"publishing"}  # connections that are lost, or not made yet; that for consumers may never be
+        self._publishing = Link(self._place, _Publishing(self))
+        self._consuming = Link(self._place, _Consuming(self))
         self._consumes = False
         self._starting = asyncio.Lock()
 
@@ -111,10 +117,7 @@ class RabbitBroker(Broker, Inspection):
 
     async def subscribe(self, subscription: Subscription, receive: Receive) -> Intake:
         _, copies = self._parts()
-        async with self._starting:
-            if not self._consumes:
-                await self._consuming.start()
-                self._consumes = True
+        await self._start_consuming()
         intake = RabbitIntake(
             subscription,
             receive,
@@ -126,6 +129,21 @@ class RabbitBroker(Broker, Inspection):
         await self._ask(self._consuming, intake.open)
         self._intakes.append(intake)
         return intake
+
+    async def _start_consuming(self) -> None:
+        async with self._starting:
+            if not self._consumes:
+                await self._consuming.start()
+                self._consumes = True
+
+    async def listen(self, topic: str, receive: Callable[[Envelope], None], missed: Callable[[], None]) -> Listening:
+        self._parts()
+        await self._start_consuming()
+        left, exchange = self._intakes.remove, self._place.exchange
+        listener = RabbitListener(topic, receive, missed, link=self._consuming, exchange=exchange, left=left)
+        await self._ask(self._consuming, listener.open)
+        self._intakes.append(listener)
+        return listener
 
     async def _ask(self, link: Link, question: Callable[[Connection], Awaitable[T]]) -> T:
         """Return what is answered over a connection; asked again when it is lost.
@@ -178,6 +196,7 @@ class RabbitBroker(Broker, Inspection):
         if self._publisher is not None:
             await self._publisher.drain(DRAIN_SECONDS)
         await asyncio.gather(self._consuming.aclose(), self._publishing.aclose())
+        self._begin_anew()
 
     # ---- the links' tenants
 

@@ -12,9 +12,10 @@
 A commit and its message never part: both are there, or neither. The message is published at least once, with one id.
 """
 
+from hasten._core.signals import OutboxHook, OutboxLag
 from hasten.events.outbox._database import Database
 from hasten.events.outbox._outbox import Outbox, Waiting
-from hasten.events.outbox._relay import OutboxHook, OutboxLag, Relay, RelayStatistics
+from hasten.events.outbox._relay import Relay, RelayStatistics
 from hasten.events.outbox.postgres import PostgresDatabase
 from hasten.events.outbox.sqlite import SqliteDatabase
 

@@ -14,13 +14,14 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import msgspec
 
 from hasten._core.errors import ConfigurationError
+from hasten._core.signals import OutboxHook, OutboxLag
 from hasten.events._bus import Bus
 from hasten.events._errors import BrokerUnavailable, PublishTimeout
 from hasten.events._policy import RetryPolicy
@@ -33,25 +34,6 @@ _LOOK_AT_LAG_EVERY = 5.0  # seconds; counting reads the whole table in PostgreSQ
 _REFUSED = RetryPolicy(first=1.0, longest=60.0)
 _BROKEN = RetryPolicy(first=0.1, longest=5.0)  # the database or the broker is away
 _logger = logging.getLogger("hasten.events")
-
-
-class OutboxLag(msgspec.Struct, frozen=True, gc=False):
-    """How far an outbox is behind, as its active relay sees it, every few seconds.
-
-    Attributes:
-      table: The outbox.
-      count: Messages that wait.
-      oldest: Seconds that the oldest has waited.
-      refused: Messages that the broker refuses.
-    """
-
-    table: str
-    count: int
-    oldest: float
-    refused: int
-
-
-OutboxHook = Callable[[OutboxLag], None]
 
 
 class RelayStatistics(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from hasten._core.errors import ConfigurationError
 from hasten.events._broker import Broker
 
-_SCHEMES = ("memory://", "amqp://", "amqps://")
+_SCHEMES = ("memory://", "amqp://", "amqps://", "kafka://")
 
 
 def broker_at(url: str) -> Broker:
@@ -22,4 +22,8 @@ def broker_at(url: str) -> Broker:
         from hasten.events.brokers.rabbitmq import rabbit_broker
 
         return rabbit_broker(url)
+    if scheme == "kafka":
+        from hasten.events.brokers.kafka import kafka_broker
+
+        return kafka_broker(url)
     raise ConfigurationError(f"bus {scheme}://", "there is no such broker", f"there are {', '.join(_SCHEMES)}")

@@ -1,11 +1,14 @@
 """The brokers under the contract."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import uvloop
 
 from hasten.events.brokers.memory import MemoryBroker
 from hasten.events.brokers.rabbitmq import rabbit_broker
+from tests.events.brokers import adapter as adapter_module
 from tests.events.brokers.adapter import Adapter
 
 
@@ -15,11 +18,14 @@ def amqp_url(peer: Callable[[str], str]) -> str:
     return peer("amqp-url")  # its variable is named like those of peers
 
 
-@pytest.fixture(params=["memory", "rabbitmq"])
-def adapter(request: pytest.FixtureRequest) -> Adapter:
-    """A broker of each kind."""
-    make: Adapter = request.getfixturevalue(f"{request.param}_adapter")
-    return make
+@pytest.fixture(params=["memory", "file", "rabbitmq", "rabbitmq uvloop", "kafka", "kafka uvloop"])
+def adapter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Adapter:
+    """A broker of each kind, those with connections on both loops."""
+    name, _, loop = request.param.partition(" ")
+    if loop:
+        monkeypatch.setattr(adapter_module, "loop_factory", uvloop.new_event_loop)
+    made: Adapter = request.getfixturevalue(f"{name}_adapter")
+    return made
 
 
 @pytest.fixture
@@ -30,6 +36,27 @@ def memory_adapter() -> Adapter:
 
 
 @pytest.fixture
+def file_adapter(tmp_path: Path) -> Adapter:
+    """The embedded broker with a file; the file is closed with the last bus, and opened again with the next."""
+    shared = MemoryBroker(tmp_path / "events.db")
+    return Adapter("file", lambda: shared)
+
+
+@pytest.fixture
 def rabbitmq_adapter(amqp_url: str) -> Adapter:
     """A real RabbitMQ; tests do not see each other, for each has a topic of its own."""
     return Adapter("rabbitmq", lambda: rabbit_broker(amqp_url))
+
+
+@pytest.fixture(scope="session")
+def kafka_url(kafka_place: str) -> str:
+    """Return the URL of a real Kafka that holds nothing anybody needs."""
+    return f"kafka://{kafka_place}"
+
+
+@pytest.fixture
+def kafka_adapter(kafka_url: str) -> Adapter:
+    """A real Kafka; a topic keeps its messages for groups to come, so that nothing is unroutable."""
+    from hasten.events.brokers.kafka import kafka_broker
+
+    return Adapter("kafka", lambda: kafka_broker(kafka_url), knows_groups=False)

@@ -1,0 +1,1 @@
+"""Kafka: what its adapter does beyond the contract."""

@@ -2,6 +2,7 @@
 
 from benchmarks._harness import Benchmark
 from benchmarks.cache._benchmark import CacheBenchmark
+from benchmarks.events._benchmark import EventsBenchmark
 from benchmarks.ledger._benchmark import LedgerBenchmark
 from benchmarks.ledger_steps import LedgerStepsBenchmark
 from benchmarks.response_cache._benchmark import ResponseCacheBenchmark
@@ -11,7 +12,14 @@ from hasten._core.errors import ConfigurationError
 
 def all_benchmarks() -> tuple[Benchmark, ...]:
     """Return every benchmark, in the order in which `all` runs them."""
-    return (LedgerBenchmark(), LedgerStepsBenchmark(), RpcBenchmark(), CacheBenchmark(), ResponseCacheBenchmark())
+    return (
+        LedgerBenchmark(),
+        LedgerStepsBenchmark(),
+        RpcBenchmark(),
+        CacheBenchmark(),
+        ResponseCacheBenchmark(),
+        EventsBenchmark(),
+    )
 
 
 def find(name: str, catalogue: tuple[Benchmark, ...]) -> tuple[Benchmark, ...]:

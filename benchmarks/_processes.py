@@ -75,13 +75,17 @@ class PinnedProcess:
 
     Attributes:
       address: What the child said after `ready`, for example `http://127.0.0.1:40123`.
+
+    Args:
+      ready_timeout: Seconds in which it must have said that.
     """
 
-    def __init__(self, name: str, command: list[str], core: int) -> None:
+    def __init__(self, name: str, command: list[str], core: int, *, ready_timeout: float = _READY_TIMEOUT) -> None:
         self.name = name
         self.address = ""
         self._command = command
         self._core = core
+        self._ready_timeout = ready_timeout
         self._stderr: IO[bytes] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -89,12 +93,12 @@ class PinnedProcess:
         """Start the child and wait until it is ready.
 
         Raises:
-          TargetUnreachable: its command cannot be run, it ended, or it said nothing for 30 s.
+          TargetUnreachable: its command cannot be run, it ended, or it said nothing in time.
         """
         self._stderr = tempfile.TemporaryFile()
         try:
             self._process = self._start(self._stderr)
-            self.address = self.read_line(_READY_TIMEOUT).removeprefix("ready ")
+            self.address = self.read_line(self._ready_timeout).removeprefix("ready ")
         except BaseException:
             self._end()
             raise

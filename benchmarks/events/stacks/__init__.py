@@ -1,0 +1,1 @@
+"""One module a library (`benchmarks.events._stack.SETUPS`)."""

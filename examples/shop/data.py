@@ -159,7 +159,8 @@ def ensure(path: Path) -> bool:
     unfinished = Path(name)
     try:
         generate(unfinished)
-        for left_over in ("-wal", "-shm"):  # the replaced file's, they would spoil the new one
+        # The replaced file's, they would spoil the new one: its journal, and the events of its orders.
+        for left_over in ("-wal", "-shm", "-events", "-events-wal", "-events-shm"):
             path.with_name(path.name + left_over).unlink(missing_ok=True)
         unfinished.replace(path)
     finally:

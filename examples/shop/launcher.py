@@ -35,19 +35,21 @@ class Service:
       name: Says who it is: `SHOP_<NAME>_URL` tells the others its address.
       app: `module:attribute` of the ASGI app, or of the function that adds a gRPC service to its server.
       recorded: Served by `hasten run`, so that `HASTEN_RECORD` makes it record; else by plain uvicorn.
-      protocol: What it speaks.
+      protocol: What it speaks; one that consumes events speaks to nobody, and `app` is its bus.
     """
 
     name: str
     app: str
     recorded: bool = True
-    protocol: Literal["http", "grpc"] = "http"
+    protocol: Literal["http", "grpc", "events"] = "http"
 
     def command(self, port: int) -> list[str]:
         """The command that serves it on port."""
         where = [self.app, "--host", HOST, "--port", str(port)]
         if self.protocol == "grpc":
             return [sys.executable, "-m", "examples.shop.fast", *where]
+        if self.protocol == "events":
+            return [sys.executable, "-m", "hasten", "run", self.app, "--service", self.name]
         if self.recorded:
             return [sys.executable, "-m", "hasten", "run", *where, "--service", self.name]
         return [sys.executable, "-m", "uvicorn", *where, "--log-level", "warning", "--no-access-log"]
@@ -68,15 +70,17 @@ class Edition:
     """One way of building the shop.
 
     Attributes:
-      services: The storefronts, which are public, and then the others.
+      services: The storefronts, which are public, then the consumers, then the others.
       storefronts: How many there are.
       cached: It has a cache, which is told by `SHOP_REDIS_URL` where Redis is.
+      consumers: What handles events where `SHOP_BROKER_URL` says that there is a broker; else the storefronts do.
     """
 
     name: str
     services: tuple[Service, ...]
     storefronts: int = 1
     cached: bool = False
+    consumers: tuple[Service, ...] = ()
 
     def with_storefronts(self, count: int) -> "Edition":
         """Return the same edition with so many storefronts, each on a port of its own."""
@@ -84,10 +88,19 @@ class Edition:
         more = (replace(first, name=f"{first.name}{number}") for number in range(2, count + 1))
         return replace(self, services=(first, *more, *others), storefronts=count)
 
+    def for_environment(self, environment: Mapping[str, str]) -> "Edition":
+        """Return the edition with its consumers as services, if there is a broker, and else without them."""
+        if not environment.get("SHOP_BROKER_URL"):
+            return replace(self, consumers=())
+        public, others = self.services[: self.storefronts], self.services[self.storefronts :]
+        return replace(self, services=(*public, *self.consumers, *others))
+
     def greeting(self, ports: Sequence[int], environment: Mapping[str, str]) -> str:
         """Return the line that says that all of it answers, and where."""
         tiers = "memory and Redis" if environment.get("SHOP_REDIS_URL") else "memory alone"
-        cache = f", cache in {tiers}," if self.cached else ""
+        brokers = {"amqp": "RabbitMQ", "amqps": "RabbitMQ", "kafka": "Kafka"}
+        broker = brokers.get(environment.get("SHOP_BROKER_URL", "").partition("://")[0], "the storefront")
+        cache = f", cache in {tiers}, events in {broker}," if self.cached else ""
         public = zip(self.services[: self.storefronts], ports, strict=False)
         addresses = (service.address(port) for service, port in public)
         return f"shop: {self.name} edition{cache} listening on {' '.join(addresses)}"
@@ -120,6 +133,7 @@ EDITIONS = {
             *STAND_INS,
         ),
         cached=True,
+        consumers=(Service("consumers", "examples.shop.fast.consumers:bus", protocol="events"),),
     ),
 }
 
@@ -138,6 +152,12 @@ class _Child:
         lines = self.messages.read_text(errors="replace").splitlines()
         return "".join(f"\n    {line}" for line in lines[-LAST_LINES:] if line.strip())
 
+    async def answers(self) -> bool:
+        """Whether it is ready; a consumer says so in its messages."""
+        if self.service.protocol == "events":
+            return b" consumes " in self.messages.read_bytes()
+        return await _answers(self.port, self.service.question(self.port))
+
     def died(self) -> ShopFailed:
         """The error that says how it ended."""
         code = self.process.returncode
@@ -150,6 +170,7 @@ async def run(edition: Edition, port: int, database: Path) -> None:
     Raises:
       ShopFailed: the port is taken, a process ended early or did not answer within `START_TIMEOUT`.
     """
+    edition = edition.for_environment(os.environ)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -162,7 +183,7 @@ async def run(edition: Edition, port: int, database: Path) -> None:
             await _start(edition, ports, database, Path(messages), children)
             await _until(stop, children, edition.greeting(ports, os.environ))
         finally:
-            await _end_all(children, edition.storefronts)
+            await _end_all(children, edition)
 
 
 @contextmanager
@@ -245,7 +266,7 @@ async def _all_ready(children: Sequence[_Child]) -> None:
 
 async def _ready(child: _Child) -> None:
     """Ask a service until it is ready."""
-    while not await _answers(child.port, child.service.question(child.port)):  # noqa: ASYNC110 - no event tells it
+    while not await child.answers():  # noqa: ASYNC110 - no event tells it
         await asyncio.sleep(0.05)
 
 
@@ -263,10 +284,11 @@ async def _answers(port: int, question: bytes) -> bool:
         writer.close()
 
 
-async def _end_all(children: Sequence[_Child], storefronts: int) -> None:
-    """End the storefronts, whose last requests still need the others, and then those."""
-    await asyncio.gather(*(_end(child) for child in children[:storefronts]))
-    await asyncio.gather(*(_end(child) for child in children[storefronts:]))
+async def _end_all(children: Sequence[_Child], edition: Edition) -> None:
+    """End the storefronts, whose last requests need the others, then the consumers, whose mails do, then those."""
+    first, second = edition.storefronts, edition.storefronts + len(edition.consumers)
+    for some in (children[:first], children[first:second], children[second:]):
+        await asyncio.gather(*(_end(child) for child in some))
 
 
 async def _end(child: _Child) -> None:

@@ -13,7 +13,6 @@ import pytest
 from hasten import ConfigurationError
 from hasten.cache import Cache, Loaded, Policy
 from hasten.cache._checks import without_password
-from hasten.cache.backplanes import memory_backplanes
 from hasten.cache.stores.memcached import memcached_store
 from hasten.cache.stores.redis import redis_store
 from tests.cache.running import run
@@ -136,10 +135,6 @@ def test_a_memcached_that_is_no_url() -> None:
         ({"namespace": "a}b"}, "Cache(namespace='a}b'): must be printable text without { and }; for example"),
         ({"namespace": "a\n"}, "Cache(namespace='a\\n'): must be printable text without { and }; for example"),
         ({"namespace": "\ud800"}, "Cache(namespace='\\ud800'): must be printable text without { and }; for example"),
-        (
-            {"backplane": memory_backplanes(1)[0]},
-            "Cache(backplane=): there is no second tier, from which others would load anew; give second= too",
-        ),
     ],
 )
 def test_options_of_a_cache(options: dict[str, Any], message: str) -> None:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -26,15 +27,16 @@ def shop(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytes
     """An edition, running as real processes on a copy of the data set; all of them must answer alike.
 
     The fast one has two storefronts, so that one of them shows what the other one has sold. A test may order, and make
-    Redis ill, but not leave it so.
+    Redis ill, but not leave it so. "fast with RabbitMQ" is for those tests that ask for it.
     """
-    edition, _, with_redis = request.param.partition(" ")
+    edition, _, server = request.param.partition(" with ")
     database = Path(shutil.copy(data_set, tmp_path_factory.mktemp(edition) / "shop.sqlite"))
     count = "1" if edition == "slow" else "2"
     with ExitStack() as stack:
-        redis = stack.enter_context(redis_server()) if with_redis else None
+        redis = stack.enter_context(redis_server()) if server == "Redis" else None
+        broker = request.getfixturevalue("amqp_url") if server == "RabbitMQ" else ""
         command = ["-m", "examples.shop", edition, "--port", "0", "--storefronts", count, "--database", str(database)]
-        launched = launch(command, redis.url if redis else "")
+        launched = launch(command, redis.url if redis else "", broker, f"orders.{uuid4().hex[:12]}")
         try:
             with httpx.Client(base_url=launched.url, timeout=20) as http:
                 yield Shop(http, database, launched.urls, redis)

@@ -2,10 +2,11 @@
 
 import asyncio
 import os
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from examples.shop.fast import catalog, pricing, reviews, stock
 from examples.shop.fast.backends import Timeouts
+from examples.shop.fast.consumers import Consumers
 from examples.shop.fast.serving import AddService, serving
 from examples.shop.fast.settings import Settings
 from examples.shop.fast.storefront import Clients, storefront
@@ -68,9 +70,11 @@ class FastShop:
         await self.running[name].aclose()
 
 
-def settings_for(database: Path, redis: str | None = None) -> Settings:
+def settings_for(database: Path, redis: str | None = None, broker: str = "", topic: str = "") -> Settings:
     """Return the settings of a process that needs no other service."""
-    return Settings.from_environment({"SHOP_DATABASE": str(database), "SHOP_REDIS_URL": redis or ""})
+    return Settings.from_environment(
+        {"SHOP_DATABASE": str(database), "SHOP_REDIS_URL": redis or "", "SHOP_BROKER_URL": broker, "SHOP_TOPIC": topic}
+    )
 
 
 @asynccontextmanager
@@ -82,8 +86,14 @@ async def fast_shop(
     payments: str = "",
     mail: str = "",
     redis: str | None = None,
+    broker: str = "",
+    topic: str = "",
+    consumers: bool = True,
 ) -> AsyncIterator[FastShop]:
-    """Run the edition; payments and mail are fakes that always agree, unless other addresses are given."""
+    """Run the edition, with its consumers if there is a broker, unless it is to have none.
+
+    Payments and mail are fakes that always agree, unless other addresses are given.
+    """
     calls = Calls()
     async with AsyncExitStack() as stack:
         partners = await stack.enter_async_context(agreeable_partners())
@@ -92,9 +102,17 @@ async def fast_shop(
             running[name] = await stack.enter_async_context(AsyncExitStack())
             serves = serving(add_service, "127.0.0.1:0", settings_for(database, redis), [calls])
             targets[name] = f"dns:///127.0.0.1:{await running[name].enter_async_context(serves)}"
-        settings = Settings(
-            **targets, payments=payments or partners, mail=mail or partners, database=database, redis=redis
+        settings = replace(
+            settings_for(database, redis, broker, topic),
+            catalog=targets["catalog"],
+            pricing=targets["pricing"],
+            stock=targets["stock"],
+            reviews=targets["reviews"],
+            payments=payments or partners,
+            mail=mail or partners,
         )
+        if broker and consumers:
+            await stack.enter_async_context(Consumers(settings))
         app = storefront(settings, timeouts)
         await stack.enter_async_context(app.router.lifespan_context(app))
         if redis is not None:  # memory is used from the moment on that invalidations reach it
@@ -130,6 +148,17 @@ async def partner(routes: Mapping[str, Callable[[web.Request], Awaitable[web.Res
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def rows(database: Path, query: str) -> list[tuple[Any, ...]]:
+    """Ask the database."""
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
+
+
+async def is_published(database: Path) -> bool:
+    """Whether nothing is left in the outbox."""
+    return rows(database, "SELECT count(*) FROM hasten_outbox") == [(0,)]
 
 
 def barrier(*pairs: tuple[str, str]) -> Callable[[str], Awaitable[None]]:

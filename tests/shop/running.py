@@ -46,12 +46,12 @@ class Launched:
             self.process.communicate()
 
 
-def launch(command: list[str], redis: str = "") -> Launched:
+def launch(command: list[str], redis: str = "", broker: str = "", topic: str = "") -> Launched:
     """Start a launcher with a Python command line and wait for the line that tells its addresses."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**os.environ, "SHOP_REDIS_URL": redis},
+        env={**os.environ, "SHOP_REDIS_URL": redis, "SHOP_BROKER_URL": broker, "SHOP_TOPIC": topic},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

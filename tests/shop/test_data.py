@@ -55,11 +55,11 @@ def test_current_file_is_kept(data_set: Path) -> None:
 
 
 def test_bad_file_is_made_again(tmp_path: Path) -> None:
-    """A file that is no data set is replaced as a whole, with what SQLite had left beside it."""
+    """A file that is no data set is replaced, with what SQLite had left beside it, and the events of its orders."""
     path = tmp_path / "shop.sqlite"
     path.write_bytes(b"half a file")
-    left_over = tmp_path / "shop.sqlite-wal"
-    left_over.write_bytes(b"of the old file")
+    for left_over in ("-wal", "-shm", "-events", "-events-wal", "-events-shm"):
+        (tmp_path / f"shop.sqlite{left_over}").write_bytes(b"of the old file")
     assert ensure(path) is True
     assert is_current(path)
     assert [file.name for file in tmp_path.iterdir()] == ["shop.sqlite"]

@@ -131,12 +131,12 @@ def test_pieces_that_come_back(
     asyncio.run(ask())
 
 
-def test_nobody_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_can_be_told(data_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without Redis' help it is waited for until what others may have kept is gone, and no longer."""
     monkeypatch.setattr(freshness, "GONE", 0.3)
 
     async def tell() -> None:
-        cache = open_cache("redis://127.0.0.1:9/0")  # nobody listens on the discard port
+        cache = open_cache(settings_for(data_set, "redis://127.0.0.1:9/0"))  # nobody listens on the discard port
         began = time.monotonic()
         await known_everywhere(cache, "product:1")
         assert time.monotonic() - began >= 0.3

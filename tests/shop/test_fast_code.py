@@ -16,10 +16,10 @@ def test_no_traps() -> None:
 
 
 def test_half_an_hour() -> None:
-    """It is read in half an hour: at most 1,500 lines, and no file of more than 200."""
+    """It is read in half an hour: at most 1,750 lines, and no file of more than 200."""
     lines = {path.name: len(path.read_text().splitlines()) for path in FOLDER.glob("*.py")}
     assert max(lines.values()) <= 200
-    assert sum(lines.values()) <= 1_500
+    assert sum(lines.values()) <= 1_750
 
 
 def test_same_services() -> None:

@@ -92,10 +92,25 @@ def test_several_storefronts() -> None:
     ]
     ports = range(8_000, 8_000 + len(names))
     public = "listening on http://127.0.0.1:8000 http://127.0.0.1:8001 http://127.0.0.1:8002"
-    assert edition.greeting(ports, {}) == f"shop: fast edition, cache in memory alone, {public}"
-    with_redis = {"SHOP_REDIS_URL": "redis://:secret@localhost/0"}
-    assert edition.greeting(ports, with_redis) == f"shop: fast edition, cache in memory and Redis, {public}"
+    alone = f"shop: fast edition, cache in memory alone, events in the storefront, {public}"
+    assert edition.greeting(ports, {}) == alone
+    with_redis = {"SHOP_REDIS_URL": "redis://:secret@localhost/0", "SHOP_BROKER_URL": "amqps://me:secret@localhost"}
+    together = f"shop: fast edition, cache in memory and Redis, events in RabbitMQ, {public}"
+    assert edition.greeting(ports, with_redis) == together
     assert EDITIONS["slow"].greeting([8_000], with_redis) == "shop: slow edition listening on http://127.0.0.1:8000"
+
+
+def test_consumers() -> None:
+    """Where there is a broker the consumers are started behind the storefronts, and else not at all."""
+    edition = EDITIONS["fast"].with_storefronts(2)
+    names = [service.name for service in edition.services]
+    with_broker = edition.for_environment({"SHOP_BROKER_URL": "kafka://localhost:9092"})
+    assert [service.name for service in with_broker.services] == [*names[:2], "consumers", *names[2:]]
+    assert "examples.shop.fast.consumers:bus" in with_broker.services[2].command(0)
+    alone = edition.for_environment({"SHOP_BROKER_URL": ""})
+    assert (alone.services, alone.consumers) == (edition.services, ())
+    slow = EDITIONS["slow"]
+    assert slow.for_environment({"SHOP_BROKER_URL": "amqp://localhost"}).services == slow.services
 
 
 def test_grpc_service() -> None:

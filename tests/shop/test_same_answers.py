@@ -119,7 +119,7 @@ def test_openapi(shops: Shops) -> None:
 
 
 def test_order_in_flight(data_set: Path, tmp_path: Path) -> None:
-    """An order that is under way when the fast edition is told to stop is taken, paid, written and confirmed."""
+    """An order that is under way when the fast edition is told to stop is taken, paid and written."""
     database = Path(shutil.copy(data_set, tmp_path / "shop.sqlite"))
     launched = launch(["-m", "examples.shop", "fast", "--port", "0", "--database", str(database)])
     answers: list[httpx.Response] = []
@@ -133,7 +133,7 @@ def test_order_in_flight(data_set: Path, tmp_path: Path) -> None:
         ordering = Thread(target=order)
         ordering.start()
         while shop.value(LEVEL, PRODUCT) == before and time.monotonic() < give_up:
-            pass  # its payment takes 30 ms more, its mail 80
+            pass  # its payment takes 30 ms more
         code = launched.stop()
         ordering.join()
     assert code == 0

@@ -1,4 +1,7 @@
-"""Taking an order: pieces, money, the order itself, a mail. Each step needs the one before."""
+"""Taking an order: pieces, money, the order itself. Each step needs the one before; what follows from it is told.
+
+The event is written with the order, in one transaction: `events` says who gets it.
+"""
 
 import logging
 import sqlite3
@@ -11,6 +14,8 @@ from fastapi import HTTPException
 
 from examples.shop.fast.backends import Backends
 from examples.shop.fast.database import Database
+from examples.shop.fast.deliveries import Deliveries
+from examples.shop.fast.events import OrderPlaced
 from examples.shop.fast.freshness import ORDERS, known_everywhere, product_tags
 from examples.shop.fast.models import NewOrder, Order
 from examples.shop.fast.partners import Partners
@@ -22,14 +27,17 @@ NEW_ORDER = """
 INSERT INTO orders (product_id, quantity, total_cents, payment_reference, day, created)
 VALUES (?, ?, ?, ?, ?, ?)
 """
+LONGEST_ADDRESS = 320
+"""Characters of an e-mail address. What is none may be of any length, and have lone surrogates in it; an event may not,
+and an order that is paid must not fail for it."""
 
 logger = logging.getLogger("shop.storefront")
 
 
 async def place_order(
-    backends: Backends, partners: Partners, database: Database, cache: Cache, order: NewOrder
+    backends: Backends, partners: Partners, database: Database, cache: Cache, deliveries: Deliveries, order: NewOrder
 ) -> Order:
-    """Take the pieces and the money, write the order, confirm it by mail; then nobody is shown the shop without it.
+    """Take the pieces and the money, write the order with its event; then nobody is shown the shop without it.
 
     Raises:
       HTTPException: 404 for an unknown product, 402 for a declined payment, 503 when payments cannot be reached.
@@ -39,9 +47,9 @@ async def place_order(
     total_cents = price.amount_cents * order.quantity
     async with taken_from_stock(backends, order) as level:
         reference = await paid(partners, total_cents, price.currency, f"Your order from {level.warehouse}")
-    order_id = await database.write(save_order, order, total_cents, reference)
+    order_id = await database.write(save_order, deliveries, order, total_cents, reference, level.warehouse)
+    deliveries.wake()
     await known_everywhere(cache, ORDERS, *product_tags([order.product_id]))
-    await confirm(partners, order_id, order.email)
     return Order(
         order_id=order_id,
         product_id=order.product_id,
@@ -86,18 +94,27 @@ async def paid(partners: Partners, amount_cents: int, currency: str, purpose: st
     return reference
 
 
-def save_order(connection: sqlite3.Connection, order: NewOrder, total_cents: int, reference: str) -> int:
-    """Write a paid order and return its number."""
+def save_order(
+    connection: sqlite3.Connection,
+    deliveries: Deliveries,
+    order: NewOrder,
+    total_cents: int,
+    reference: str,
+    warehouse: str,
+) -> int:
+    """Write a paid order and its event, both or neither, and return the order's number."""
     now = datetime.now()
     row = (order.product_id, order.quantity, total_cents, reference, now.date().isoformat(), now.isoformat())
     number = connection.execute(NEW_ORDER, row).lastrowid
     assert number is not None
+    event = OrderPlaced(
+        order_id=number,
+        product_id=order.product_id,
+        quantity=order.quantity,
+        total_cents=total_cents,
+        day=now.date().isoformat(),
+        warehouse=warehouse,
+        email=order.email[:LONGEST_ADDRESS].encode(errors="replace").decode(),
+    )
+    deliveries.add(connection, event)
     return number
-
-
-async def confirm(partners: Partners, order_id: int, recipient: str) -> None:
-    """Tell the customer that the order was taken; the order stands when the mail cannot be sent."""
-    try:
-        await partners.send_mail(recipient, f"Your order {order_id}")
-    except (aiohttp.ClientError, TimeoutError) as error:
-        logger.warning("no confirmation for order %d: %r", order_id, error)

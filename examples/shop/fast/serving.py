@@ -40,7 +40,7 @@ async def serving(
     The service has loaded what it needs before the port is bound, so who can connect can call. Health checks tell
     balancers to look elsewhere as soon as it stops.
     """
-    async with open_database(settings.database) as database, aclosing(open_cache(settings.redis)) as cache:
+    async with open_database(settings.database) as database, aclosing(open_cache(settings)) as cache:
         server = Server(interceptors=interceptors)
         service = await add_service(server, Resources(database, cache))
         checks = health.HealthServicer()

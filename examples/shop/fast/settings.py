@@ -1,4 +1,4 @@
-"""Where the shop's processes find each other, the database and Redis, from the environment."""
+"""Where the shop's processes find each other, the database, Redis and the broker, from the environment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +9,13 @@ from examples.shop.data import database_path
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Addresses: gRPC targets of our own services, base URLs of the third parties, the database file, and Redis.
+    """Addresses: gRPC targets of our own services, base URLs of the third parties, database file, Redis and broker.
 
     Attributes:
       redis: The cache's second tier, as `redis://localhost:6379/0`; without one the cache is in memory alone.
+      broker: What events go through, as `amqp://localhost` or `kafka://localhost:9092`; without one the storefront
+        handles them itself.
+      topic: Of the events; another shop at the same broker has another one.
     """
 
     catalog: str
@@ -23,6 +26,8 @@ class Settings:
     mail: str
     database: Path
     redis: str | None = None
+    broker: str | None = None
+    topic: str = "orders.placed"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -36,4 +41,11 @@ class Settings:
             mail=environment.get("SHOP_MAIL_URL", "http://127.0.0.1:8006"),
             database=database_path(None, environment),
             redis=environment.get("SHOP_REDIS_URL") or None,
+            broker=environment.get("SHOP_BROKER_URL") or None,
+            topic=environment.get("SHOP_TOPIC") or "orders.placed",
         )
+
+    @property
+    def broker_url(self) -> str:
+        """The broker, or the file beside the database that takes its place."""
+        return self.broker or f"memory:///{self.database.absolute()}-events"

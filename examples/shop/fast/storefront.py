@@ -1,5 +1,6 @@
 """storefront: the public API. It owns the orders and asks the other services for the rest."""
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
@@ -8,9 +9,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 
+import hasten
 from examples.shop.fast import orders, product_page, reports
 from examples.shop.fast.backends import Backends, Timeouts, open_backends
 from examples.shop.fast.database import Database, open_database
+from examples.shop.fast.deliveries import Deliveries
 from examples.shop.fast.failures import answer_failures, documented
 from examples.shop.fast.freshness import SHOWS, open_cache, page_rules, product_tags, rules
 from examples.shop.fast.models import (
@@ -39,6 +42,7 @@ class Clients:
     database: Database
     cache: Cache
     page_parts: PageParts
+    deliveries: Deliveries
 
 
 router = APIRouter()
@@ -65,7 +69,7 @@ async def product(
 ) -> ProductPage:
     """Return everything that a product's page shows."""
     page = await product_page.product_page(clients.page_parts, product_id)
-    if clients.cache.has_second:  # else nobody keeps the page, nor takes the field away
+    if clients.cache.has_backplane:  # else nobody keeps the page, nor takes the field away
         response.headers[SHOWS] = ",".join(product_tags([page.id, *(related.id for related in page.related)]))
     return page
 
@@ -86,13 +90,15 @@ async def daily_report(clients: Opened) -> DailyReport:
 
 @router.post("/orders", status_code=201, responses=documented(402, 404, 409, 503, 504))
 async def place_order(order: NewOrder, clients: Opened) -> Order:
-    """Take the pieces and the money, write the order, confirm it by mail."""
-    return await orders.place_order(clients.backends, clients.partners, clients.database, clients.cache, order)
+    """Take the pieces and the money, and write the order; its mail follows."""
+    return await orders.place_order(
+        clients.backends, clients.partners, clients.database, clients.cache, clients.deliveries, order
+    )
 
 
 def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI:  # noqa: B008 - frozen
     """Return the app; it connects when it starts."""
-    cache = open_cache(settings.redis)
+    cache, deliveries = open_cache(settings), Deliveries(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -101,8 +107,11 @@ def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI: 
             backends = await stack.enter_async_context(open_backends(settings, timeouts))
             partners = await stack.enter_async_context(open_partners(settings))
             database = await stack.enter_async_context(open_database(settings.database))
+            await database.write(deliveries.create_tables)
             await stack.enter_async_context(aclosing(cache))
-            app.state.clients = Clients(backends, partners, database, cache, PageParts(backends, cache))
+            app.state.clients = Clients(backends, partners, database, cache, PageParts(backends, cache), deliveries)
+            gc.collect()  # else the collector goes through all that was made until now, within somebody's request
+            gc.freeze()
             yield
 
     app = FastAPI(title="storefront", lifespan=lifespan)
@@ -111,7 +120,7 @@ def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI: 
     app.add_middleware(ResponseCache, cache=cache, rules=rules(cache))
     app.add_middleware(ResponseCache, cache=cache, rules=page_rules(cache), shared=False, name="pages")
     app.add_middleware(ResponseTime)  # outside of the caches: each answer has a time of its own
-    return app
+    return hasten.install(app, service="storefront", bus=deliveries)
 
 
 app = storefront(Settings.from_environment(os.environ))

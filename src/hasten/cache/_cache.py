@@ -39,6 +39,8 @@ _MOST_POLICIES = 128
 class Cache:
     """Values in this process's memory and, if a second tier is given, in one that processes share.
 
+    With a backplane and no second tier each process loads for itself, and invalidations reach all of them.
+
     It is made without a loop, and belongs to the loop of its first use.
 
     Args:
@@ -74,7 +76,7 @@ class Cache:
         hooks: Sequence[CacheHook] = (),
     ) -> None:
         # More than 8 parameters: all but two have a default that is right for nearly everybody.
-        _check_options(backplane, second, on_error=on_error, timeout=timeout, max_loads=max_loads)
+        _check_options(on_error=on_error, timeout=timeout, max_loads=max_loads)
         self.namespace = checked_namespace(namespace)
         tags = TagTable()
         store = _store_at(second, namespace) if isinstance(second, str) else second
@@ -201,6 +203,11 @@ class Cache:
         """Whether there is a second tier."""
         return self._core.second is not None
 
+    @property
+    def has_backplane(self) -> bool:
+        """Whether invalidations reach other processes."""
+        return self._core.backplane is not None
+
     # ---- explicit keys
 
     async def get(self, key: str, default: Default = None) -> Any | Default:  # type: ignore[assignment]
@@ -283,16 +290,11 @@ class Cache:
 
 
 def _check_options(
-    backplane: Backplane | None,
-    second: str | Store | None,
     *,
     on_error: OnError,
     timeout: float,
     max_loads: int | None,
 ) -> None:
-    if backplane is not None and second is None:
-        problem, remedy = "there is no second tier, from which others would load anew", "give second= too"
-        raise ConfigurationError("Cache(backplane=)", problem, remedy)
     if on_error not in get_args(OnError):
         words = " or ".join(map(repr, get_args(OnError)))
         raise ConfigurationError(f"Cache(on_error={on_error!r})", f"must be {words}")

@@ -24,7 +24,7 @@ from hasten.cache._backplane import Backplane, Invalidation
 from hasten.cache._memory import Memory
 from hasten.cache._second import Ill, SecondTier
 from hasten.cache._statistics import CacheStatistics
-from hasten.cache._store import StoreError
+from hasten.cache._store import UNKNOWN, StoreError
 from hasten.cache._tags import TagTable
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Core:
     async def invalidate(self, texts: Sequence[str], tags: Sequence[str]) -> bool:
         """Make values invalid by their keys in the second tier and by their tags; see `Cache.invalidate_tags`."""
         self._renew(texts, tags)
-        if self.second is None:
+        if self.second is None and self.backplane is None:
             return True
         # A task of its own: who commits a change and is cancelled then must not leave the old value behind.
         return await asyncio.shield(self.spawn(self._tell_or_keep(tuple(texts), tuple(tags))))
@@ -98,8 +98,9 @@ class Core:
 
     async def _tell(self, texts: tuple[str, ...], tags: tuple[str, ...]) -> bool:
         """Tell the second tier and the other processes; return whether they know."""
-        assert self.second is not None
         self.start()
+        if self.second is None:
+            return await self.announce(Invalidation(texts, tuple((tag, UNKNOWN) for tag in tags)))
         try:
             versions = await self.second.invalidate(texts, tags)
         except Ill:
@@ -171,7 +172,10 @@ class Core:
 
     def apply(self, invalidation: Invalidation) -> None:
         for tag, version in invalidation.tags:
-            self.tags.learn(tag, version)
+            if version == UNKNOWN:  # without a second tier tags have versions of each process's own
+                self.tags.renew(tag)
+            else:
+                self.tags.learn(tag, version)
         self._drop(invalidation.keys, [tag for tag, _ in invalidation.tags])
 
     def trust(self, until: float) -> None:
@@ -210,7 +214,7 @@ class Core:
         loop = asyncio.get_running_loop()
         if self._loop is loop:
             return
-        if self._loop is not None and self.second is not None:
+        if self._loop is not None and (self.second is not None or self.backplane is not None):
             raise ConfigurationError("cache", "is used in a second event loop", "make a Cache in each, or use one loop")
         self._loop = loop
         if self.backplane is not None:

@@ -38,7 +38,7 @@ class Region(Generic[V]):
       memory: Where the entries live.
       codec: Makes bytes for the second tier; without one the region has the memory alone.
       text_of: Makes a key of the second tier.
-      second_text_of: The same, but an empty text if there is no second tier.
+      second_text_of: The same, but an empty text in a cache of memory alone.
       decode: Returns the value of bytes from the second tier, or raises CodecError.
       counts: What happened.
       flights: Loads under way.
@@ -54,7 +54,7 @@ class Region(Generic[V]):
         self.policy = policy
         self.codec = codec
         self.text_of = text_of
-        self.second_text_of = text_of if core.second is not None else _no_text
+        self.second_text_of = text_of if core.second is not None or core.backplane is not None else _no_text
         self.core = core
         self.memory = core.memory
         self.entries: dict[Hashable, Entry[V]] = {}

@@ -14,6 +14,7 @@ from typer.main import get_command
 from hasten.cli import app
 from hasten.load import Plan
 from hasten.rpc import Limits
+from tests.events.databases import postgres_url
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -23,8 +24,20 @@ SECTION_LINK = re.compile(r"\]\(([^)#\s]*)#([^)]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PRINTS = re.compile(r"^ *print\(.*\)  # (.*)$", re.MULTILINE)
-SERVERS = {"redis://localhost:6379/0": "redis_url", "memcached://localhost:11211": "memcached_url"}
+LOGS = re.compile(r"  # logs (.*)$", re.MULTILINE)
+SERVERS = {
+    "redis://localhost:6379/0": "redis_url",
+    "memcached://localhost:11211": "memcached_url",
+    "amqp://localhost": "amqp_url",
+    "postgresql://localhost/shop": "shop_url",
+}
 """The fixtures of the servers that programs on the pages connect to."""
+
+
+@pytest.fixture
+def shop_url() -> str:
+    """Return the URL of a PostgreSQL."""
+    return postgres_url()
 
 
 def name_of(page: Path) -> str:
@@ -73,12 +86,17 @@ def test_links_lead_to_sections(page: Path) -> None:
 
 @pytest.mark.parametrize("source", list(blocks("python")))
 def test_python_blocks_run(
-    source: str, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    source: str,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every Python block that is a whole program runs as it stands; a fragment at least parses.
 
     One that says behind `print` what it prints does so. One that runs a loop finds real servers in the place of its
-    addresses, and has nothing to complain about.
+    addresses, makes its files elsewhere, and complains of nothing but what it says behind `# logs`.
     """
     tree = ast.parse(source)
     if not (any(isinstance(node, ast.Import | ast.ImportFrom) for node in tree.body) and "hasten" in source):
@@ -87,10 +105,23 @@ def test_python_blocks_run(
     for address in SERVERS if runs else ():
         if address in source:
             source = source.replace(address, request.getfixturevalue(SERVERS[address]))
+    if runs:
+        monkeypatch.chdir(tmp_path)
     exec(compile(source, "block", "exec"), {"__name__": "block"})
     if expected := PRINTS.findall(source):
         assert capsys.readouterr().out.splitlines() == expected
-    assert not (runs and caplog.records)
+    if runs:
+        assert_logged(caplog.messages, LOGS.findall(source))
+
+
+def assert_logged(messages: list[str], expected: list[str]) -> None:
+    """Check that each message has one of the texts, and each text is in a message of its own."""
+    left = list(messages)
+    for text in expected:
+        found = next((message for message in left if text in message), None)
+        assert found is not None, f"not logged: {text}"
+        left.remove(found)
+    assert left == []
 
 
 @pytest.mark.parametrize("source", list(blocks("toml")))
@@ -103,11 +134,15 @@ def test_plans_are_valid(source: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", list(hasten_commands()))
 def test_commands_exist(arguments: list[str]) -> None:
-    """Every command line of hasten names a verb and options that exist."""
+    """Every command line of hasten names a verb, with the one below it if there are any, and options that exist."""
     command: Any = get_command(app)
-    assert arguments[0] in command.commands, arguments[0]
-    known = {name for parameter in command.commands[arguments[0]].params for name in parameter.opts}
-    assert {argument for argument in arguments[1:] if argument.startswith("--")} <= known
+    left = list(arguments)
+    while commands := getattr(command, "commands", {}):
+        verb = left.pop(0)
+        assert verb in commands, verb
+        command = commands[verb]
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert {argument for argument in left if argument.startswith("--")} <= known
 
 
 def test_command_reference_is_complete() -> None:

@@ -250,6 +250,9 @@ def test_a_bus_runs_and_drains(folder: Path, stop: signal.Signals, loop: str) ->
     assert (process.returncode, output, errors) == (0, "mailed\n", "")
 
 
+LEFT = "memory: closed with 1 messages that were not handled"  # a broker that keeps nothing says so
+
+
 def test_what_takes_longer_than_the_grace(folder: Path) -> None:
     """It is cancelled when --grace is over, and that is said; the exit code is 0."""
     write_mailer(folder, ends=False)
@@ -259,7 +262,7 @@ def test_what_takes_longer_than_the_grace(folder: Path) -> None:
         process.send_signal(signal.SIGTERM)
         output, errors = process.communicate(timeout=20)
     assert (process.returncode, output) == (0, "cancelled\n")
-    assert errors == "hasten: mailer: what was under way is delivered again\n"
+    assert errors.splitlines() == [LEFT, "hasten: mailer: what was under way is delivered again"]
 
 
 def test_a_second_signal(folder: Path) -> None:
@@ -272,7 +275,7 @@ def test_a_second_signal(folder: Path) -> None:
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
     assert (process.returncode, output) == (130, "cancelled\n")
-    assert errors == "hasten: mailer: what was under way is delivered again\n"
+    assert errors.splitlines() == [LEFT, "hasten: mailer: what was under way is delivered again"]
 
 
 def test_a_bus_on_rabbitmq(folder: Path, amqp_url: str) -> None:

@@ -6,7 +6,14 @@ HastenError
 ├── TargetUnreachable    what was to be measured does not answer: exit 3
 ├── InvalidMeasurement   it was measured, but the figures cannot be trusted: exit 3
 ├── DeadlineExceeded     (hasten.resilience; also a TimeoutError) the time for the work is over, or too short for it
-└── ResolutionError      (hasten.rpc) a name has no address now: exit 3
+├── ResolutionError      (hasten.rpc) a name has no address now: exit 3
+├── BrokerError          (hasten.events) a broker refuses, or fails at something: exit 3
+│   ├── BrokerUnavailable    it does not answer
+│   ├── PublishTimeout       (also a TimeoutError) a message was not confirmed in time
+│   └── Unroutable           nobody would get a message
+├── RequestFailed, RequestTimeout    (hasten.events) a request has no answer, or one that is an error: exit 3
+├── OnceUnavailable      (hasten.events) the place where handled messages are remembered does not answer: exit 3
+└── Reject, AlreadyDone  (hasten.events) raised in handlers: no retry; no second effect
 
 Constructors take values and build the message: what is wrong, where, what to do.
 """

@@ -1,5 +1,15 @@
 """Messages between services: published when the broker has them, handled at least once, retried, never lost unseen."""
 
+from hasten._core.signals import (
+    EventBacklog,
+    EventBuried,
+    EventDelivered,
+    EventHandled,
+    EventHook,
+    EventPublished,
+    EventRetried,
+    EventSignal,
+)
 from hasten.events._asking import RequestFailed, Requests, RequestTimeout, answers
 from hasten.events._broadcast import Broadcast
 from hasten.events._broker import (
@@ -35,6 +45,14 @@ __all__ = (
     "Claim",
     "Delivery",
     "Envelope",
+    "EventBacklog",
+    "EventBuried",
+    "EventDelivered",
+    "EventHandled",
+    "EventHook",
+    "EventPublished",
+    "EventRetried",
+    "EventSignal",
     "Inspection",
     "Intake",
     "Listening",

@@ -177,6 +177,12 @@ def kafka_place() -> str:
     return _server_url("HASTEN_TEST_KAFKA")
 
 
+@pytest.fixture(scope="session")
+def kafka_url(kafka_place: str) -> str:
+    """Return the URL of the same Kafka, for a bus."""
+    return f"kafka://{kafka_place}"
+
+
 def _server_url(variable: str) -> str:
     """Return the URL or path in `variable`; without one skip the test, or fail it where every server is required."""
     url = os.environ.get(variable, "")

@@ -22,19 +22,22 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+BROKERS = {"RabbitMQ": "amqp_url", "Kafka": "kafka_url"}
+
+
 @pytest.fixture(scope="session", params=["slow", "fast", "fast with Redis"])
 def shop(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """An edition, running as real processes on a copy of the data set; all of them must answer alike.
 
     The fast one has two storefronts, so that one of them shows what the other one has sold. A test may order, and make
-    Redis ill, but not leave it so. "fast with RabbitMQ" is for those tests that ask for it.
+    Redis ill, but not leave it so. "fast with RabbitMQ" and "fast with Kafka" are for those tests that ask for them.
     """
     edition, _, server = request.param.partition(" with ")
     database = Path(shutil.copy(data_set, tmp_path_factory.mktemp(edition) / "shop.sqlite"))
     count = "1" if edition == "slow" else "2"
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server()) if server == "Redis" else None
-        broker = request.getfixturevalue("amqp_url") if server == "RabbitMQ" else ""
+        broker = request.getfixturevalue(BROKERS[server]) if server in BROKERS else ""
         command = ["-m", "examples.shop", edition, "--port", "0", "--storefronts", count, "--database", str(database)]
         launched = launch(command, redis.url if redis else "", broker, f"orders.{uuid4().hex[:12]}")
         try:

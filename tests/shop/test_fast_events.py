@@ -53,7 +53,7 @@ def broker(request: pytest.FixtureRequest) -> str:
     """What `SHOP_BROKER_URL` is; empty for none."""
     if request.param == "rabbitmq":
         return str(request.getfixturevalue("amqp_url"))
-    return f"kafka://{request.getfixturevalue('kafka_place')}" if request.param == "kafka" else ""
+    return str(request.getfixturevalue("kafka_url")) if request.param == "kafka" else ""
 
 
 @pytest.fixture
@@ -320,9 +320,9 @@ def test_the_storefront_is_killed(database: Path, point: str) -> None:
 # ---- as it is started
 
 
-@pytest.mark.parametrize("shop", ["fast with RabbitMQ"], indirect=True)
-def test_with_rabbitmq(shop: Shop) -> None:
-    """With RabbitMQ and no Redis each order of many has its mail, by consumers of their own, and nobody is shown the
+@pytest.mark.parametrize("shop", ["fast with RabbitMQ", "fast with Kafka"], indirect=True)
+def test_with_a_broker(shop: Shop) -> None:
+    """With a broker and no Redis each order of many has its mail, by consumers of their own, and nobody is shown the
     stock, the pages or the report of before it, though all of them are kept."""
 
     async def shopping() -> Market:

@@ -13,11 +13,10 @@ names them in `SHOWS`, a field for the cache alone. An order of one of them drop
 out of Redis: most are asked for once in the second that they live, and would be written there for nobody.
 
 An order is taken by one process and shown by others. Redis carries what it makes invalid to all of them, and where
-there is none, RabbitMQ does. Without both (Kafka keeps messages, and cannot tell all) they do not hear of each other,
-and what orders change is not kept at all.
+there is none, the broker does. Without both they do not hear of each other, and what orders change is not kept at all.
 
-Who commits a change tells the others, and an order is answered when all know of it. While Redis or RabbitMQ is ill that
-is when what they may have kept is too old to be shown: see `known_everywhere`. So what orders change is kept for a
+Who commits a change tells the others, and an order is answered when all know of it. While Redis or the broker is ill
+that is when what they may have kept is too old to be shown: see `known_everywhere`. So what orders change is kept for a
 second and not for longer. That is enough: for a product that everybody looks at, a storefront asks once in a second.
 """
 
@@ -48,7 +47,7 @@ SHOWS = "cache-tag"
 def open_cache(settings: Settings) -> Cache:
     """Return the cache of a process; those of a shop have the same Redis, those of another shop have another."""
     told = None
-    if settings.redis is None and settings.broker is not None and settings.broker.startswith("amqp"):
+    if settings.redis is None and settings.broker is not None:
         told = BusBackplane(Announcements(settings.broker, f"{settings.topic}.invalid"))
     return Cache(MEMORY, settings.redis, backplane=told, namespace="shop")
 
@@ -74,7 +73,7 @@ def product_tags(product_ids: Iterable[int]) -> list[str]:
 async def known_everywhere(cache: Cache, *tags: str) -> None:
     """Return when no process shows anything with one of these tags that was read before this call.
 
-    It takes less than a millisecond; `GONE` while Redis or RabbitMQ, or this process alone, cannot tell the others.
+    It takes less than a millisecond; `GONE` while Redis or the broker, or this process alone, cannot tell the others.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(GONE):

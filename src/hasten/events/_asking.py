@@ -86,8 +86,8 @@ class Requests:
 
     Args:
       timeout: Seconds for an answer; the ambient deadline may leave less.
-      replies: Topic that answers come by, `replies.` and a name. Each process has one of its own if it is not given; a
-        broker that keeps topics, as Kafka does, wants one that all share, which then all hear.
+      replies: Topic that answers come by, `replies.` and a name. Without it each process has one of its own; where the
+        broker keeps topics, as Kafka does, all share `replies.all`, and each hears all answers.
     Raises:
       ConfigurationError: the bus's broker cannot tell those who listen, or an argument is wrong.
     """
@@ -99,7 +99,8 @@ class Requests:
         if not timeout > 0.0:
             raise ConfigurationError(f"Requests(timeout={timeout})", "must be greater than 0")
         self._new_id = Ids()
-        self._topic = checked_name(replies or _REPLIES + self._new_id(), f"Requests(replies={replies!r})")
+        replies = replies or _REPLIES + ("all" if broker.keeps_topics else self._new_id())
+        self._topic = checked_name(replies, f"Requests(replies={replies!r})")
         if not self._topic.startswith(_REPLIES):
             raise ConfigurationError(f"Requests(replies={replies!r})", f"must begin with {_REPLIES}")
         self._bus = bus

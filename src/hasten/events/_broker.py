@@ -144,8 +144,14 @@ class Broadcasting(Protocol):
     """Messages to every process that listens, which are kept for none: for what is of no use later.
 
     Each listener hears what is published from then on, what one process publishes for one key in the order of its
-    publishing. Nothing is settled, and nothing stays at the broker when a listener, or its process, is gone.
+    publishing. Nothing is settled, and nothing stays at the broker when a listener, or its process, is gone, but for
+    the topic and its messages where the broker keeps topics.
+
+    Attributes:
+      keeps_topics: Whether it does: then who listens for himself alone should share a topic with others.
     """
+
+    keeps_topics: bool
 
     async def listen(self, topic: str, receive: Callable[[Envelope], None], missed: Callable[[], None]) -> Listening:
         """Have every message of a topic received, beside its groups, until it is closed.

@@ -1,4 +1,4 @@
-"""Backplanes in memory, on a real Redis, and over a bus: in memory and on a real RabbitMQ."""
+"""Backplanes in memory, on a real Redis, and over a bus: in memory, on a real RabbitMQ and a real Kafka."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ PATIENT = 90.0
 QUICK = 0.5
 """Seconds of trust for tests that wait for it to be over."""
 
+URLS = {"rabbitmq": "amqp_url", "kafka": "kafka_url"}
 _namespaces = count(1)
 Backplanes = Callable[..., list[Backplane]]
 RedisBackplanes = Callable[..., list[RedisBackplane]]
@@ -96,14 +97,15 @@ def _over_bus(where: str, topic: str) -> Backplanes:
     return several
 
 
-@pytest.fixture(params=["memory", "redis", "bus", "rabbitmq"])
+@pytest.fixture(params=["memory", "redis", "bus", "rabbitmq", pytest.param("kafka", marks=pytest.mark.soak)])
 def backplanes(request: pytest.FixtureRequest, namespace: str) -> Backplanes:
     """Return a function that makes so many backplanes of one cache, of each kind in turn."""
     if request.param == "memory":
         return _in_memory
-    if request.param in {"bus", "rabbitmq"}:
-        where = request.getfixturevalue("amqp_url") if request.param == "rabbitmq" else ""
-        return _over_bus(where, namespace)
+    if request.param == "bus":
+        return _over_bus("", namespace)
+    if request.param in {"rabbitmq", "kafka"}:
+        return _over_bus(request.getfixturevalue(URLS[request.param]), namespace)
     url = request.getfixturevalue("redis_url")
     with redis.Redis.from_url(url, protocol=2) as client:
         mark(client, namespace)

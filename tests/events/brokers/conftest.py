@@ -1,6 +1,5 @@
 """The brokers under the contract."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,6 @@ from hasten.events.brokers.memory import MemoryBroker
 from hasten.events.brokers.rabbitmq import rabbit_broker
 from tests.events.brokers import adapter as adapter_module
 from tests.events.brokers.adapter import Adapter
-
-
-@pytest.fixture(scope="session")
-def amqp_url(peer: Callable[[str], str]) -> str:
-    """Return the URL of a real RabbitMQ that holds nothing anybody needs."""
-    return peer("amqp-url")  # its variable is named like those of peers
 
 
 @pytest.fixture(params=["memory", "file", "rabbitmq", "rabbitmq uvloop", "kafka", "kafka uvloop"])
@@ -46,12 +39,6 @@ def file_adapter(tmp_path: Path) -> Adapter:
 def rabbitmq_adapter(amqp_url: str) -> Adapter:
     """A real RabbitMQ; tests do not see each other, for each has a topic of its own."""
     return Adapter("rabbitmq", lambda: rabbit_broker(amqp_url))
-
-
-@pytest.fixture(scope="session")
-def kafka_url(kafka_place: str) -> str:
-    """Return the URL of a real Kafka that holds nothing anybody needs."""
-    return f"kafka://{kafka_place}"
 
 
 @pytest.fixture

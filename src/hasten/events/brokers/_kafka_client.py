@@ -12,6 +12,7 @@ from hasten.events.brokers._kafka_settings import Settings
 
 try:
     from confluent_kafka import (
+        OFFSET_END,
         Consumer,
         KafkaError,
         KafkaException,
@@ -26,6 +27,7 @@ except ModuleNotFoundError as missing:
     raise MissingDependency("confluent-kafka", "kafka") from missing
 
 __all__ = (  # of the driver; the rest of this module is imported by its name as well
+    "OFFSET_END",
     "AdminClient",
     "Consumer",
     "KafkaError",
@@ -41,6 +43,7 @@ ALL_BROKERS_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 MSG_TIMED_OUT = KafkaError._MSG_TIMED_OUT  # noqa: SLF001
 FATAL = KafkaError._FATAL  # noqa: SLF001
 PARTITION_EOF = KafkaError._PARTITION_EOF  # noqa: SLF001
+NO_SUCH_OFFSET = KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 AWAY = {  # what may pass by itself
     ALL_BROKERS_DOWN,
     KafkaError.LEADER_NOT_AVAILABLE,

@@ -128,6 +128,10 @@ class Settings:
         """
         return self._all(_READER, {"group.id": group, "enable.partition.eof": True})
 
+    def listener(self, on_error: OnError) -> dict[str, Any]:
+        """Return the configuration of who reads a topic from its end on, and is told if there is a gap."""
+        return self._all(_READER, {"group.id": "hasten", "auto.offset.reset": "error", "error_cb": on_error})
+
     def admin(self) -> dict[str, Any]:
         """Return the configuration of who makes topics."""
         return self._all({}, {})

@@ -40,13 +40,14 @@ from typing import Any
 
 import msgspec
 
-from hasten.events._broker import Backlog, Broker, Inspection, Intake, Receive, Subscription
+from hasten.events._broker import Backlog, Broadcasting, Broker, Inspection, Intake, Listening, Receive, Subscription
 from hasten.events._envelope import Envelope
 from hasten.events._errors import BrokerError, BrokerUnavailable, PublishTimeout
 from hasten.events.brokers._kafka_admin import KafkaAdmin
 from hasten.events.brokers._kafka_client import ALL_BROKERS_DOWN, AWAY, KafkaError, call_loop, in_thread
 from hasten.events.brokers._kafka_consumer import COPY_SECONDS, KafkaIntake
 from hasten.events.brokers._kafka_dead import DeadLetters
+from hasten.events.brokers._kafka_listener import KafkaListener
 from hasten.events.brokers._kafka_names import Names
 from hasten.events.brokers._kafka_offsets import done_beyond
 from hasten.events.brokers._kafka_producer import KafkaProducer, Outgoing
@@ -64,12 +65,14 @@ Waiting = tuple[Outgoing, float, "Future[None]"]
 """A message whose topic is being made, its deadline, and who waits."""
 
 
-class KafkaBroker(Broker, Inspection):
+class KafkaBroker(Broker, Inspection, Broadcasting):
     """A Kafka cluster, seen by one process.
 
     Args:
       settings: From `settings_of`.
     """
+
+    keeps_topics = True
 
     def __init__(self, settings: Settings) -> None:
         self.name = settings.name
@@ -82,6 +85,7 @@ class KafkaBroker(Broker, Inspection):
         self._new_topics: dict[str, list[Waiting]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._intakes: list[KafkaIntake] = []
+        self._listeners: list[KafkaListener] = []
         self._is_looking = False
 
     def __repr__(self) -> str:
@@ -198,6 +202,21 @@ class KafkaBroker(Broker, Inspection):
         await admin.make_topics({names.retry: (many, {}), names.dead: (1, {"cleanup.policy": "compact"})})
         self._topics.update((names.topic, names.retry, names.dead))
 
+    async def listen(self, topic: str, receive: Callable[[Envelope], None], missed: Callable[[], None]) -> Listening:
+        """Have every message of a topic received from now on.
+
+        The topic stays when nobody listens any more, and Kafka keeps its messages as those of any other.
+        """
+        admin, _ = self._open()
+        await admin.make_topics({topic: (self._settings.partitions, {})})
+        self._topics.add(topic)
+        ends = await admin.ends(topic, await admin.partitions_of(topic) or ())
+        loop = asyncio.get_running_loop()
+        last = {at: end for at, (_, end) in ends.items()}
+        listener = KafkaListener(self._settings, topic, last, receive, missed, loop, self._listeners.remove)
+        self._listeners.append(listener)
+        return listener
+
     # ---- operators
 
     async def groups_of(self, topic: str) -> list[str]:
@@ -301,7 +320,7 @@ class KafkaBroker(Broker, Inspection):
     async def aclose(self) -> None:
         if self._clients is None:
             return
-        await asyncio.gather(*(intake.aclose() for intake in self._intakes))
+        await asyncio.gather(*(each.aclose() for each in (*self._intakes, *self._listeners)))
         self._intakes.clear()
         admin, producer = self._clients
         await producer.aclose()

@@ -48,6 +48,8 @@ class MemoryBroker(Broker, Inspection, Broadcasting):
       most_waiting: Messages that wait in a group, at most. What a file has is taken from it, however much it is.
     """
 
+    keeps_topics = False
+
     def __init__(self, file: Path | None = None, *, most_waiting: int = MOST_WAITING) -> None:
         self.groups: dict[str, dict[str, Group]] = {}
         self._keeping: Keeping

@@ -63,6 +63,8 @@ class RabbitBroker(Broker, Inspection, Broadcasting):
       place: Where it is.
     """
 
+    keeps_topics = False
+
     def __init__(self, place: Place) -> None:
         self.name = place.name
         self.connected = False

@@ -76,6 +76,7 @@ def test_every_subject_moves_and_settles(kind: Kind, subject: str, started: Call
             assert ("both" in figures) is (work == "consume")
             assert ("p50" in figures) is (work != "consume")
         process.resume()
+        process.ask(Drive("latency", 0), 1.0, Moved)  # when it answers, the last acknowledgements are sent
         if kind is Kind.KAFKA:
             topic, group = _GROUPS.get(subject, (subject, subject))
             _eventually(lambda: _lag(backend.place, topic, group) == 0)

@@ -67,7 +67,7 @@ class _Edge:
 
     async def _record(self, attached: "AttachedLoop", scope: Any, receive: Any, send: Any) -> None:
         """Record a request of a server whose tasks the factory does not know: from here on, not from its arrival."""
-        request = RequestRecord(monotonic())
+        request = RequestRecord(monotonic(), attached.state.sites)
         request.scope = scope
         token = REQUEST.set(request)
         try:

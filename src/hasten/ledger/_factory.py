@@ -104,7 +104,7 @@ class Factory:
             # A pipelined request starts from the task of the one before it: it must not inherit its record.
             context.run(REQUEST.set, None)
             return coro, context
-        request = RequestRecord(monotonic())
+        request = RequestRecord(monotonic(), self._state.sites)
         context.run(REQUEST.set, request)
         if self._state.holds:
             self._note_unread(coro, request)

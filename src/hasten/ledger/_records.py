@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from hasten.ledger._sites import START
+from hasten.ledger._sites import START, SiteTable
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -141,15 +141,17 @@ class RequestRecord:
       running: Number of the task whose step runs or ran last.
       threads: Functions run in threads: (task that handed over, site, handed over, started, ended).
       calls: Awaited library calls (site, identity), in detail mode only.
+      sites: Whose numbers its sites are: another ledger in the process has others.
     """
 
     __slots__ = (
-        "calls", "closed", "completed", "finisher", "running", "scope", "started", "status", "summary", "tasks",
-        "threads", "unread", "unread_site",
+        "calls", "closed", "completed", "finisher", "running", "scope", "sites", "started", "status", "summary",
+        "tasks", "threads", "unread", "unread_site",
     )  # fmt: skip
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, sites: SiteTable | None = None) -> None:
         self.started = started
+        self.sites = sites
         self.completed = 0.0
         self.finisher = 0
         self.unread = 0.0
@@ -213,6 +215,7 @@ class RequestRecord:
         Contexts that outlive the request keep it, a connection's keep-alive timer's for 5 s, for example.
         """
         self.summary = NO_SCOPE
+        self.sites = None
         self.tasks.clear()
         self.threads.clear()
         self.calls.clear()

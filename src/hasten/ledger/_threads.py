@@ -1,8 +1,8 @@
 """Time in thread pools: how long a function was queued and how long it ran, noted for the request that handed it over.
 
 `anyio.to_thread.run_sync` (Starlette's and FastAPI's way) and `ThreadPoolExecutor.submit` (asyncio's
-`run_in_executor` and `to_thread`) are wrapped while a ledger is attached; calls outside a sampled request go straight
-through (0.1 µs).
+`run_in_executor` and `to_thread`) are wrapped while a ledger is attached; calls outside a sampled request of that
+ledger go straight through (0.1 µs).
 """
 
 import functools
@@ -48,7 +48,7 @@ class ThreadTimer:
             pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any
         ) -> Future[Any]:
             request = REQUEST.get()
-            if request is not None and not request.closed:
+            if request is not None and not request.closed and request.sites is self._sites:
                 function = self._timed(request, function)
             future: Future[Any] = submit(pool, function, *args, **kwargs)
             return future
@@ -60,7 +60,7 @@ class ThreadTimer:
         @functools.wraps(run_sync)
         def timed_run_sync(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             request = REQUEST.get()
-            if request is not None and not request.closed:
+            if request is not None and not request.closed and request.sites is self._sites:
                 function = self._timed(request, function)
             return run_sync(function, *args, **kwargs)
 

@@ -10,6 +10,7 @@ import pytest
 
 from hasten.events._broker import Delivery, Subscription
 from hasten.events.brokers._kafka_client import KafkaError
+from hasten.events.brokers._kafka_commits import MOST_UNCOMMITTED
 from hasten.events.brokers._kafka_consumer import KafkaIntake
 from hasten.events.brokers._kafka_names import Names
 from hasten.events.brokers._kafka_producer import KafkaProducer
@@ -17,8 +18,9 @@ from hasten.events.brokers._kafka_settings import settings_of
 from tests.events.brokers.adapter import LONGEST, new_topic, run
 from tests.events.brokers.kafka.mock import MockCluster, mock_cluster
 
-COUNT = 900
-KEYS = 30
+COUNT = 20_000
+KEYS = 100
+PREFETCH = 64
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ class History:
         cluster.coordinate(names.id, 1)
         settings = settings_of(cluster.url)
         self._producer = KafkaProducer(settings, asyncio.get_running_loop(), lambda _: None)
-        subscription = Subscription(topic=names.topic, group=names.group, prefetch=64)
+        subscription = Subscription(topic=names.topic, group=names.group, prefetch=PREFETCH)
         self._intake = KafkaIntake(settings, subscription, self._receive, self._producer, 3)
         self._confirmed: list[int] = []
         self._handled: dict[int, list[int]] = {}
@@ -83,6 +85,8 @@ class History:
         assert sorted(self._confirmed) == list(range(COUNT))
         for key, numbers in self._handled.items():
             assert list(Counter(numbers)) == list(range(key, COUNT, KEYS))  # each at its first time
+        again = sum(map(len, self._handled.values())) - COUNT
+        assert again <= KEYS + PREFETCH + MOST_UNCOMMITTED
 
 
 def test_a_leader_without_its_followers(cluster: MockCluster) -> None:

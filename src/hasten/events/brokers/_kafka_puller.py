@@ -42,6 +42,7 @@ REVOKE_SECONDS = 5.0
 """A partition that is taken away is kept so long at most for what is being handled; then it is handed back as well."""
 _BATCH = 100  # to make records holds the interpreter: 0.1 ms a batch
 _POLL_SECONDS = 0.05  # a thread that waits in librdkafka cannot be woken
+_BUSY_POLL_SECONDS = 0.002  # while the loop has records: it may wait for a commit before it goes on
 _PATIENCE = 0.05  # seconds that the loop may have enough to do before the partitions are paused: what librdkafka has
 # fetched of a paused one it throws away
 _ASK_SECONDS = 5.0
@@ -203,7 +204,7 @@ class Puller:
         self._pause()
         if self._asked:
             self._commit()
-        message = self._consumer.poll(_POLL_SECONDS)
+        message = self._consumer.poll(_BUSY_POLL_SECONDS if self._taken < self._handed else _POLL_SECONDS)
         if message is not None and not self._closing:
             self._hand_over([message, *self._consumer.consume(_BATCH - 1, 0)])
 

@@ -44,6 +44,7 @@ So what ends the process is soon the first of them, and it is that one which is 
 """
 STUCK_AFTER = 60.0
 """Seconds in which a consumer that is at work must come to an end with something."""
+_SUSPECT_PAUSE = 0.1  # seconds, in which the settlement of the suspect before is sent, and on disk
 _BUSY_PAUSE = 1.0  # seconds until a message that another consumer has claimed is looked at again
 Cause = Literal["failed", "rejected", "malformed", "expired", "returned"]
 AgainBecause = Literal["failed", "busy", "batch"]
@@ -198,8 +199,7 @@ class Consumer:
             await self._handle_now(intake, delivery)
             return
         async with self._alone:
-            for _ in range(2):  # passes of the loop, in which the settlement of the one before is sent
-                await asyncio.sleep(0)
+            await asyncio.sleep(_SUSPECT_PAUSE)
             await self._handle_now(intake, delivery)
 
     async def _handle_now(self, intake: Intake, delivery: Delivery) -> None:

@@ -1,4 +1,4 @@
-"""What every broker that can tell all who listen promises (`Broadcasting`)."""
+"""What every broker promises to those who listen (`Broadcasting`)."""
 
 import asyncio
 import time
@@ -34,17 +34,6 @@ class Heard:
             while body not in self.bodies:
                 self._more.clear()
                 await self._more.wait()
-
-
-@pytest.fixture(autouse=True)
-def skip_others(adapter: Adapter) -> None:
-    """Skip brokers that have no such thing."""
-
-    async def look() -> bool:
-        return isinstance(adapter.bus().broker, Broadcasting)
-
-    if not asyncio.run(look()):
-        pytest.skip(f"{adapter.name} keeps messages, and cannot tell all who listen")
 
 
 async def heard_on(bus: Bus, topic: str) -> tuple[Broadcast, Heard]:

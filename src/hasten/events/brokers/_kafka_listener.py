@@ -133,8 +133,8 @@ class KafkaListener(Listening):
         self._was_taken.clear()
         if not call_loop(self._loop, self._take, batch):
             self._closing = True
-        elif not self._closing:
-            self._was_taken.wait()
+        while not self._closing and not self._was_taken.wait(timeout=1.0):
+            self._closing = self._loop.is_closed()
 
     def _heard(self, error: Any) -> None:
         self._say(error.str())

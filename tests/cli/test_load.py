@@ -339,6 +339,22 @@ def test_every_option_shows_its_variable(capsys: pytest.CaptureFixture[str], mon
         assert option in ("--help", "-h") or f"HASTEN_{option.removeprefix('--').upper().replace('-', '_')}" in text
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM for one process")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_ends_it_at_once(number: signal.Signals, server: Server) -> None:
+    """SIGTERM and a closed terminal end the run wherever they come, without a result or a traceback."""
+    arguments = ("load", server.url, "--rate", "1000", "--for", "60s", "--warmup", "0s", "--json")
+    command = [sys.executable, "-m", "hasten", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert server.requests.twentieth.wait(30)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err) == (128 + number, "", "")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_interrupt_prints_what_was_measured(server: Server) -> None:
     """Ctrl-C ends the run with the partial result on stdout, marked as such, and exit 130."""

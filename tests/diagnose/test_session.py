@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hasten._core.errors import ConfigurationError, HastenError, InvalidMeasurement, TargetUnreachable
+from hasten._core.processes import ServiceProcess, answers
 from hasten.diagnose import Severity, Subject, examine, examine_recordings
-from hasten.diagnose._process import ServiceProcess, answers
 from hasten.diagnose.report import Report
 from hasten.load import Plan
 

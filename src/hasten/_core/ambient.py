@@ -31,3 +31,17 @@ class Carried:
 
 
 AMBIENT: ContextVar[Ambient | None] = ContextVar("hasten_ambient", default=None)
+
+
+def carried(name: str) -> str:
+    """Return what only some kinds of ambients carry: `request_id`, `tracestate`; empty without, 0.15 µs.
+
+    A deadline carries the trace of what is around it, and no more: that, its `outer`, is asked then.
+    """
+    ambient: object = AMBIENT.get()
+    while ambient is not None:
+        value = getattr(ambient, name, None)
+        if value is not None:
+            return str(value)
+        ambient = getattr(ambient, "outer", None)
+    return ""

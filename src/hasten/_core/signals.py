@@ -37,6 +37,7 @@ class CallFinished(msgspec.Struct, frozen=True, gc=False):
       code: Name of the status code: `OK`, `DEADLINE_EXCEEDED`.
       seconds: From `CallStarted` to the end.
       sent_bytes, received_bytes: Serialised messages, without framing, after compression.
+      traceparent, parent: The span that it was, and the id of the one that it was within; empty where nobody traces.
     """
 
     side: Side
@@ -47,6 +48,8 @@ class CallFinished(msgspec.Struct, frozen=True, gc=False):
     seconds: float
     sent_bytes: int
     received_bytes: int
+    traceparent: str = ""
+    parent: str = ""
 
 
 CallSignal = CallStarted | CallFinished
@@ -80,12 +83,15 @@ class EventPublished(msgspec.Struct, frozen=True, gc=False):
       ok: Whether the broker has it for good.
       seconds: Until that was known.
       size_bytes: Of the payload.
+      traceparent, parent: The span that it was, and the id of the one that it was within; empty where nobody traces.
     """
 
     topic: str
     ok: bool
     seconds: float
     size_bytes: int
+    traceparent: str = ""
+    parent: str = ""
 
 
 class EventDelivered(msgspec.Struct, frozen=True, gc=False):
@@ -114,6 +120,7 @@ class EventHandled(msgspec.Struct, frozen=True, gc=False):
       ok: Whether it returned; one that raised is tried again or buried, one that was cancelled is delivered again.
       seconds: That it took.
       waited: Seconds from the message's publishing to the handler's start, by both processes' clocks.
+      traceparent, parent: The span that it was, and the id of the one that it was within; empty where nobody traces.
     """
 
     topic: str
@@ -122,6 +129,8 @@ class EventHandled(msgspec.Struct, frozen=True, gc=False):
     ok: bool
     seconds: float
     waited: float
+    traceparent: str = ""
+    parent: str = ""
 
 
 class EventRetried(msgspec.Struct, frozen=True, gc=False):
@@ -192,3 +201,45 @@ class OutboxLag(msgspec.Struct, frozen=True, gc=False):
 
 
 OutboxHook = Callable[[OutboxLag], None]
+
+
+class LoopHeld(msgspec.Struct, frozen=True, gc=False):
+    """Something has held the event loop for 20 ms or more.
+
+    Attributes:
+      site: Whose code: `app/orders.py:41 place_order`; empty where no stack was seen.
+      seconds: For how long.
+      preempted: For most of that time the kernel ran something else: nobody's code is to blame.
+    """
+
+    site: str
+    seconds: float
+    preempted: bool
+
+
+class Collected(msgspec.Struct, frozen=True, gc=False):
+    """A garbage collection has ended, in whichever thread it ran.
+
+    Attributes:
+      generation: 0 to 2.
+      seconds: That all threads stood still.
+    """
+
+    generation: int
+    seconds: float
+
+
+class RequestRecorded(msgspec.Struct, frozen=True, gc=False):
+    """The ledger has recorded a request.
+
+    Attributes:
+      steps: Seconds of each step of its tasks on the loop.
+      thread_waits: Seconds until a thread took each function that was handed to one.
+    """
+
+    steps: tuple[float, ...]
+    thread_waits: tuple[float, ...]
+
+
+LedgerSignal = LoopHeld | Collected | RequestRecorded
+LedgerHook = Callable[[LedgerSignal], None]

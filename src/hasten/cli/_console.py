@@ -1,6 +1,8 @@
 """What all commands print with: data on stdout, messages on stderr, colours by NO_COLOR and terminal."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -16,6 +18,24 @@ def output() -> Console:
 def messages() -> Console:
     """Return the console for everything that is not the result."""
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def announcing() -> Iterator[Callable[[str], None]]:
+    """Show what is going on on one line of a terminal, and remove it at the end; say nothing elsewhere."""
+    console = messages()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+
+    def announce(text: str) -> None:
+        console.file.write(f"\r\x1b[K{text[: console.width - 1]}")
+        console.file.flush()
+
+    try:
+        yield announce
+    finally:
+        announce("")
 
 
 def print_error(message: str) -> None:

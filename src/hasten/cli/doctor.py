@@ -1,8 +1,6 @@
 """`hasten doctor`: say where the milliseconds of a service go, and what costs them."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,9 +8,9 @@ import typer
 
 from hasten._core.errors import ConfigurationError
 from hasten._core.targets import find_target
-from hasten.cli._console import messages, output, print_json
+from hasten.cli._console import announcing, messages, output, print_json
 from hasten.cli._options import JsonOption, TargetArgument, duration_option
-from hasten.diagnose import Announce, Subject, examine, examine_recordings
+from hasten.diagnose import Subject, examine, examine_recordings
 from hasten.diagnose.report import Report, explanations, github_lines, html_page, print_report
 from hasten.load import Plan
 
@@ -93,7 +91,7 @@ def doctor(
     Exit code 1 says that something was found.
     """
     sources = _sources(source)
-    with _announcing() as announce:
+    with announcing() as announce:
         if recordings is not None:
             report = examine_recordings(recordings, sources, announce=announce)
         else:
@@ -136,24 +134,6 @@ def _plan(file: Path | None, url: str, settings: dict[str, float | None], *, nee
     if plan.grpc:
         raise ConfigurationError("--plan", "the doctor drives HTTP, this plan calls gRPC", "name an HTTP route in it")
     return plan.with_settings(**{name: value for name, value in settings.items() if value is not None})
-
-
-@contextmanager
-def _announcing() -> Iterator[Announce]:
-    """Show what is going on on one line of a terminal, and remove it at the end; say nothing elsewhere."""
-    console = messages()
-    if not console.is_terminal:
-        yield lambda _: None
-        return
-
-    def announce(text: str) -> None:
-        console.file.write(f"\r\x1b[K{text[: console.width - 1]}")
-        console.file.flush()
-
-    try:
-        yield announce
-    finally:
-        announce("")
 
 
 def _write_page(report: Report, file: Path) -> None:

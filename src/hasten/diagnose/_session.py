@@ -10,23 +10,18 @@ import math
 import os
 import platform
 import shlex
-import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 import hasten
 from hasten._core.errors import ConfigurationError, InvalidMeasurement, TargetUnreachable
+from hasten._core.processes import ServiceProcess, answers, cores, split_cores, termination_unwinds
 from hasten.diagnose import _recordings as recordings
 from hasten.diagnose._diagnose import diagnose
-from hasten.diagnose._process import ServiceProcess, answers, cores, split_cores
 from hasten.diagnose._recordings import Circumstances
 from hasten.diagnose._source import Module
 from hasten.diagnose._static import python_files, read_project
@@ -70,7 +65,7 @@ def examine(
       InvalidMeasurement: the load or the recordings cannot be trusted.
     Cancellation: an interrupt, or SIGTERM on the main thread, ends the subject first and is then raised on.
     """
-    with tempfile.TemporaryDirectory(prefix="hasten-") as scratch, _termination_unwinds():
+    with tempfile.TemporaryDirectory(prefix="hasten-") as scratch, termination_unwinds():
         directory = keep or Path(scratch, "recordings")
         recordings.prepare(directory)
         result = _record(subject, plan, directory, Path(scratch, "output.log"), announce)
@@ -225,20 +220,3 @@ def _environment() -> Environment:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         cpus=usable,
     )
-
-
-@contextmanager
-def _termination_unwinds() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit within the block, so that what was started is ended first."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _terminated)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)

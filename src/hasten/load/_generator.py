@@ -14,7 +14,6 @@ loop without kinds, time-outs and histograms took four fifths of it).
 import asyncio
 import gc
 import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import msgspec
 
 from hasten._core.errors import MissingDependency
 from hasten._core.histogram import Histogram
+from hasten._core.interruption import handling, interruption
 from hasten.load._outcomes import Outcomes
 from hasten.load._pacer import Pacer, make_pacer
 from hasten.load._plan import Plan
@@ -299,35 +299,33 @@ def run(plan: Plan, *, on_progress: OnProgress | None = None, request_ids: bool 
     Raises:
       TargetUnreachable: the target accepts no connection.
       KeyboardInterrupt: Ctrl-C came before the first request.
+      SystemExit: SIGTERM or SIGHUP came, on the main thread; all connections are closed.
     """
     generator = Generator(plan, on_progress=on_progress, request_ids=request_ids)
+    came: list[int] = []
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
-            runner.run(_interruptible(generator))
+            runner.run(_interruptible(generator, came))
         except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            raise interruption(came[0] if came else signal.SIGINT) from None
+    if came and came[0] != signal.SIGINT:
+        raise interruption(came[0])
     return generator.result()
 
 
-async def _interruptible(generator: Generator) -> None:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    if threading.current_thread() is not threading.main_thread():
-        await generator.run()
-        return
+async def _interruptible(generator: Generator, came: list[int]) -> None:
+    """Run the generator; a signal that ends processes stops it, and its number is noted."""
+    task = asyncio.current_task()
 
-    def interrupt() -> None:
+    def end(number: int) -> None:
+        came.append(number)
         if generator.started:
             generator.stop()
         elif task is not None:
             task.cancel()
 
-    with suppress(NotImplementedError):  # on Windows Ctrl-C raises KeyboardInterrupt, without a partial result
-        loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
+    with handling(end):
         await generator.run()
-    finally:
-        with suppress(NotImplementedError):
-            loop.remove_signal_handler(signal.SIGINT)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,4 +1,4 @@
-"""A service that the doctor starts, waits for, and ends by pid on every path.
+"""A service that a command starts, waits for, and ends by pid on every path.
 
 Its output goes to a file, not a pipe: nothing has to read it while the load is driven, and nothing fills up.
 """
@@ -9,11 +9,13 @@ import re
 import signal
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from types import FrameType
+from typing import NoReturn, Self
 from urllib.parse import urlsplit
 
 from hasten._core.errors import ConfigurationError, HastenError, TargetUnreachable
@@ -22,6 +24,7 @@ _LISTENING = re.compile(r"^hasten: .*listening on (http://\S+)", re.MULTILINE)
 _POLL = 0.05  # seconds
 _GRACE = 15.0  # seconds between SIGTERM and SIGKILL: more than servers give their own requests
 _SHOWN_BYTES = 2000
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class ServiceProcess:
@@ -30,13 +33,22 @@ class ServiceProcess:
     As a context manager it is ended on leaving, whatever happened within.
     """
 
-    def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        folder: Path | None = None,
+    ) -> None:
         """Start the command.
 
         Args:
           name: What messages call it.
           environment: Variables added to this process's own.
           log: File that takes its standard output and standard error.
+          folder: Where it runs; None for this process's own.
         Raises:
           ConfigurationError: the command cannot be started.
         """
@@ -47,11 +59,12 @@ class ServiceProcess:
             with log.open("wb") as output:
                 self._process = subprocess.Popen(
                     command,
+                    cwd=folder,
                     env={**os.environ, **environment},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C reaches the doctor alone, which ends the service
+                    start_new_session=True,  # Ctrl-C reaches the command alone, which ends the service
                 )
         except OSError as error:
             raise ConfigurationError(name, f"cannot be started: {error.strerror or error}") from error
@@ -97,6 +110,24 @@ class ServiceProcess:
                 return
         raise TargetUnreachable(self.name, f"{url} does not answer within {timeout:g} s{self._last_words()}")
 
+    def require_running(self) -> None:
+        """Check that it is there.
+
+        Raises:
+          TargetUnreachable: it has ended; with its last words.
+        """
+        code = self._process.poll()
+        if code is not None:
+            raise TargetUnreachable(self.name, f"{_how(code)} while it was measured{self._last_words()}")
+
+    def suspend(self) -> None:
+        """Stop its group, so that its timers and threads disturb nobody; its connections stay open."""
+        self._signal_group(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a suspended group go on."""
+        self._signal_group(signal.SIGCONT)
+
     def stop(self, grace: float = _GRACE) -> None:
         """End it: SIGTERM, up to `grace` seconds, SIGKILL to what is left of its group. Safe to call twice.
 
@@ -107,6 +138,7 @@ class ServiceProcess:
         deadline = time.monotonic() + grace
         left = True
         try:
+            self.resume()  # what is suspended takes no SIGTERM
             self._process.terminate()
             self._ended(grace)
             left = self._signal_group(signal.SIGTERM)
@@ -141,8 +173,7 @@ class ServiceProcess:
             raise HastenError(errors[-1])
         if code == TargetUnreachable.exit_code and errors:
             raise TargetUnreachable(self.name, errors[-1])
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        raise TargetUnreachable(self.name, f"{how} before it answered{self._last_words()}")
+        raise TargetUnreachable(self.name, f"{_how(code)} before it answered{self._last_words()}")
 
     def _output(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
@@ -151,6 +182,11 @@ class ServiceProcess:
         """Return its last lines on one line, to be put behind a message; empty when it said nothing."""
         rows = [row.strip() for row in self._output()[-_SHOWN_BYTES:].splitlines() if row.strip()]
         return f"; its last words: {' | '.join(rows[-3:])}" if rows else ""
+
+
+def _how(code: int) -> str:
+    """Return how a process with this return code has ended."""
+    return f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
 
 
 def answers(url: str, timeout: float) -> bool:
@@ -195,3 +231,24 @@ def split_cores() -> tuple[set[int] | None, set[int] | None]:
     if len(available) < 2:
         return None, None
     return set(available[:-1]), {available[-1]}
+
+
+@contextmanager
+def termination_unwinds() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into SystemExit within the block, so that what was started is ended first.
+
+    Elsewhere than on the main thread, which alone may handle signals, it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _terminated) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

@@ -55,25 +55,24 @@ def bare(app: Any, _: Path) -> Any:
 
 def default(app: Any, _: Path) -> Any:
     """Install the ledger as a service in production would."""
-    import hasten
+    from hasten.ledger import install
 
-    return hasten.install(app)
+    return install(app)
 
 
 def every(app: Any, _: Path) -> Any:
     """Install the ledger on every request, without detail."""
-    import hasten
+    from hasten.ledger import install
 
-    return hasten.install(app, sample_every=1)
+    return install(app, sample_every=1)
 
 
 def doctor(app: Any, folder: Path) -> Any:
     """Install the ledger as `hasten doctor` does: every request, in detail, written to a file."""
-    import hasten
-    from hasten.ledger import Recorder
+    from hasten.ledger import Recorder, install
 
     recorder = Recorder(folder / "benchmark.accounts")
-    return hasten.install(app, sample_every=1, detail=True, listeners=[recorder])
+    return install(app, sample_every=1, detail=True, listeners=[recorder])
 
 
 def pyinstrument(app: Any, _: Path) -> Any:

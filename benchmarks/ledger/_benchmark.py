@@ -35,7 +35,7 @@ class LedgerBenchmark(Benchmark):
     summary = f"the ledger on a hello route and on one with {ROUND_TRIPS} awaits, beside pyinstrument and yappi"
     subjects = (
         Subject("bare", Role.LIMIT, "FastAPI on uvicorn, nothing installed", "fastapi"),
-        Subject("default", Role.OURS, "hasten.install(app): 1 request in 20 in the ledger", "hasten"),
+        Subject("default", Role.OURS, "hasten.ledger.install(app): 1 request in 20 in the ledger", "hasten"),
         Subject("every", Role.OURS, "every request in the ledger"),
         Subject("doctor", Role.OURS, "every request in detail, written to a file"),
         Subject("pyinstrument", Role.PEER, "a profiler for each request, 1 ms", "pyinstrument"),

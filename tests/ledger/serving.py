@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import gc
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import uvicorn
@@ -42,7 +42,9 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Any, *, http: str = "httptools", **options: Any) -> AsyncIterator[Served]:
+async def serving(
+    app: Any, *, http: str = "httptools", install: Callable[..., Any] = hasten.install, **options: Any
+) -> AsyncIterator[Served]:
     """Install the ledger into `app` (every request, in detail) and serve it while the context is open."""
     accounts: list[Account] = []
     settings: dict[str, Any] = {
@@ -51,7 +53,7 @@ async def serving(app: Any, *, http: str = "httptools", **options: Any) -> Async
         "listeners": [accounts.append],
         "service": "test",
     } | options
-    installed = hasten.install(app, **settings)
+    installed = install(app, **settings)
     async with uvicorn_serving(installed, http=http) as port:
         yield Served(port, accounts)
 

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 
 import hasten
-from hasten.ledger import Account, Ledger
+from hasten.ledger import Account, Ledger, install
 from hasten.ledger._backlog import Backlog
 from hasten.ledger._records import REQUEST, RequestRecord
 from tests.ledger.cases import make_app
@@ -125,7 +125,10 @@ def test_the_apps_stop_leaves_no_account_behind(loop_factory: LoopFactory) -> No
 
 
 def test_where_no_end_will_be_told_no_account_waits(loop_factory: LoopFactory) -> None:
-    """An app without a lifespan is not told of its end: each of its accounts is made when its request is over."""
+    """An app without a lifespan is not told of its end: each of its accounts is made when its request is over.
+
+    The ledger alone: `hasten.install` gives every app a lifespan, the monitor's.
+    """
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"  # the server takes the error for "no lifespan here"
@@ -133,7 +136,7 @@ def test_where_no_end_will_be_told_no_account_waits(loop_factory: LoopFactory) -
         await send({"type": "http.response.body", "body": b"ok"})
 
     async def conversation() -> None:
-        async with serving(app) as served:
+        async with serving(app, install=install) as served:
             for number in range(1, 4):
                 await served.ask("/plain")
                 assert len(served.accounts) == number

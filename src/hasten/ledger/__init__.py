@@ -7,22 +7,36 @@ add up. docs/explanation/ledger.md tells how and what it costs.
 """
 
 from hasten.ledger._account import Account, Call, Kind, Line, Site
-from hasten.ledger._install import install
+from hasten.ledger._asgi import LedgerApp, recording_layer
+from hasten.ledger._capture import Captured, StackCapture
+from hasten.ledger._factory import is_root
+from hasten.ledger._install import install, ledger_of
 from hasten.ledger._ledger import Ledger, Listener
 from hasten.ledger._recorder import Recorder, read_accounts
-from hasten.ledger._statistics import EndpointStatistics, LineStatistics
+from hasten.ledger._records import recorded_since
+from hasten.ledger._statistics import EndpointStatistics, LineStatistics, Totals
+from hasten.ledger._tally import CapturedStack
 
 __all__ = (
     "Account",
     "Call",
+    "Captured",
+    "CapturedStack",
     "EndpointStatistics",
     "Kind",
     "Ledger",
+    "LedgerApp",
     "Line",
     "LineStatistics",
     "Listener",
     "Recorder",
     "Site",
+    "StackCapture",
+    "Totals",
     "install",
+    "is_root",
+    "ledger_of",
     "read_accounts",
+    "recorded_since",
+    "recording_layer",
 )

@@ -4,6 +4,7 @@ import inspect
 from collections import Counter
 from typing import Any
 
+from hasten._core.routes import METHODS, OTHER_METHOD
 from hasten.ledger._account import Account, Call, Site
 from hasten.ledger._loop_state import LoopState
 from hasten.ledger._records import RequestRecord, ScopeSummary
@@ -25,7 +26,7 @@ class Accountant:
 
     def attribute(self, request: RequestRecord, state: LoopState) -> Breakdown:
         """Return where the request's time went: from its start to its last byte, or to its root's last step."""
-        return self._shapes.attribute(request, state, self._handler(request.summary.endpoint))
+        return self._shapes.attribute(request, state, self.handler(request.summary.endpoint))
 
     def account(self, request: RequestRecord, breakdown: Breakdown, endpoint: str) -> Account:
         """Return the account of a request to `endpoint`."""
@@ -47,7 +48,7 @@ class Accountant:
             self._samples(request),
         )
 
-    def _handler(self, endpoint: Any) -> int:
+    def handler(self, endpoint: Any) -> int:
         """Return the site of the endpoint's function when it is `async def`; its own code then runs on the loop."""
         known = self._handlers.get(id(endpoint))
         if known is not None:
@@ -67,7 +68,8 @@ class Accountant:
 
 def endpoint_of(summary: ScopeSummary) -> str:
     """Return method and route template of a request; the path where no route matched."""
-    return f"{summary.method} {getattr(summary.route, 'path', None) or summary.path}"
+    method = summary.method if summary.method in METHODS else OTHER_METHOD
+    return f"{method} {getattr(summary.route, 'path', None) or summary.path}"
 
 
 def _target(summary: ScopeSummary) -> str:

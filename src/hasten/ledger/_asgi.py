@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from hasten.ledger._ledger import AttachedLoop, Ledger
 
     AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+
+_MOST_OFTEN = 0.1
+"""Seconds between two requests that are recorded because they ask for it: a stranger may ask."""
 
 
 def ledger_layer(app: "AsgiApp", ledger: "Ledger") -> "AsgiApp":
@@ -34,12 +38,32 @@ def ledger_layer(app: "AsgiApp", ledger: "Ledger") -> "AsgiApp":
     return layer
 
 
+def recording_layer(app: "AsgiApp", ledger: "Ledger") -> "AsgiApp":
+    """Return an ASGI app that calls `app` and records each request from there on, ten a second at most.
+
+    One that is recorded already goes on so. Whoever calls it has found out that the request is to be recorded.
+    """
+    return _Edge(app, ledger).record
+
+
 class _Edge:
     """What the layer does with all but unrecorded requests."""
 
     def __init__(self, app: "AsgiApp", ledger: "Ledger") -> None:
         self._app = app
         self._ledger = ledger
+        self._last_asked = -math.inf
+
+    async def record(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the app for a request that is to be recorded."""
+        attached = self._ledger.attach(asyncio.get_running_loop()) if self._ledger.on else None
+        inherited = REQUEST.get()
+        now = monotonic()
+        if attached is None or (inherited is not None and not inherited.closed) or now - self._last_asked < _MOST_OFTEN:
+            await self._app(scope, receive, send)
+            return
+        self._last_asked = now
+        await self._record(attached, scope, receive, send)
 
     def attend(self, request: RequestRecord | None, scope: Any, receive: Any, send: Any) -> "Awaitable[None]":
         """Run the app for one connection; websockets are left alone."""
@@ -67,14 +91,15 @@ class _Edge:
 
     async def _record(self, attached: "AttachedLoop", scope: Any, receive: Any, send: Any) -> None:
         """Record a request of a server whose tasks the factory does not know: from here on, not from its arrival."""
-        request = RequestRecord(monotonic(), attached.state.sites)
+        state = attached.factory.state
+        request = state.begin(monotonic())
         request.scope = scope
         token = REQUEST.set(request)
         try:
             coroutine: Any = self._app(scope, receive, _completing(request, send))
             if not inspect.iscoroutine(coroutine):
                 coroutine = _awaiting(coroutine)
-            await drive(coroutine, request.add_task(coroutine, request.started), request, attached.state, self._ledger)
+            await drive(coroutine, request.add_task(coroutine, request.started), request, state, state.keeper)
         finally:
             REQUEST.reset(token)
 
@@ -90,6 +115,11 @@ class LedgerApp:
         self.app = app
         self.ledger = ledger
         self._layer = ledger_layer(app, ledger)
+
+    @property
+    def monitor(self) -> Any:
+        """The monitor of the app within, if `hasten.install` has put one there."""
+        return getattr(self.app, "monitor", None)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the app for one connection."""

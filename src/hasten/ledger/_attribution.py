@@ -35,7 +35,6 @@ UNREAD = _NUMBER[Kind.UNREAD]
 UNEXPLAINED = _NUMBER[Kind.UNEXPLAINED]
 
 _MOST_DEPTH = 8
-_NOISE = 0.0002  # less than this many seconds of blocking between two looks is the clocks' disagreement
 # Waits that end through a done-callback of a task, so that no task's step completes them.
 _JOINS = frozenset(
     {
@@ -67,6 +66,7 @@ class Attribution:
         self._tasks = request.tasks
         self._sites = state.sites
         self._handler = handler
+        self._noise = state.clock_noise
         self._holds = _others_holds(request, state.holds) if state.holds else ()
         self._pauses = _pauses_since(request.started, state.pauses) if state.pauses else ()
         self.seconds: dict[int, float] = {}
@@ -103,7 +103,7 @@ class Attribution:
             note((key, wait))
             if ended > high:
                 ended = high
-            key = self._own_site(task, at // STRIDE) * KINDS + COMPUTING
+            key = self.own_site(task, at // STRIDE) * KINDS + COMPUTING
             own = ended - resumed
             seconds[key] = seconds.get(key, 0.0) + own
             counts[key] = counts.get(key, 0) + 1
@@ -237,7 +237,7 @@ class Attribution:
     def _own(self, task: TaskRecord, index: int, low: float, high: float, started: float, ended: float) -> None:
         if high <= low:
             return
-        own = self._own_site(task, index)
+        own = self.own_site(task, index)
         stall = next((stall for stall in task.stalls if stall.step == index), None) if task.stalls else None
         if stall is None:
             self._add(COMPUTING, own, low, high)
@@ -263,14 +263,14 @@ class Attribution:
     def _divide(self, site: int, low: float, high: float, computing: float, preempted: float) -> None:
         """Account for [low, high] by shares: computing, preempted, the rest blocking."""
         wall = high - low
-        if wall * (1.0 - computing - preempted) < _NOISE:
+        if wall * (1.0 - computing - preempted) < self._noise:
             computing = 1.0 - preempted
         turn = low + wall * computing
         self._add(COMPUTING, site, low, turn)
         self._add(PREEMPTED, site, turn, turn + wall * preempted)
         self._add(BLOCKING, site, turn + wall * preempted, high)
 
-    def _own_site(self, task: TaskRecord, index: int) -> int:
+    def own_site(self, task: TaskRecord, index: int) -> int:
         """Return the site at which step `index` ended: its next wait's, or the last known one for the last step."""
         following = (index + 1) * STRIDE + 4
         steps = task.steps

@@ -2,19 +2,22 @@
 
 import gc
 from collections import deque
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
+from hasten._core.signals import Collected, LedgerHook
 from hasten.ledger._loop_state import Pause
 
 _SHORTEST = 0.0005
 
 
 class CollectionTimer:
-    """Notes collections of at least 0.5 ms into `pauses`, from `install` to `remove`."""
+    """Notes collections of at least 0.5 ms into `pauses`, from `install` to `remove`, and tells hooks of each one."""
 
-    def __init__(self, pauses: deque[Pause]) -> None:
+    def __init__(self, pauses: deque[Pause], hooks: Sequence[LedgerHook] = ()) -> None:
         self._pauses = pauses
+        self._hooks = hooks
         self._started = 0.0
 
     def install(self) -> None:
@@ -33,3 +36,5 @@ class CollectionTimer:
             ended = monotonic()
             if ended - self._started >= _SHORTEST:
                 self._pauses.append(Pause(self._started, ended, information["generation"]))
+            for hook in self._hooks:
+                hook(Collected(information["generation"], ended - self._started))

@@ -10,17 +10,27 @@ import types
 from collections.abc import Generator
 from time import monotonic
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from hasten.ledger._loop_state import IDLE_GAP, LONG_STEP, MARK_AGE, LoopState
+from hasten.ledger._loop_state import IDLE_GAP, LoopState
 from hasten.ledger._records import NOBODY, OUTSIDE, RequestRecord, TaskRecord
 from hasten.ledger._sites import OWN
 
-if TYPE_CHECKING:
-    from hasten.ledger._ledger import Ledger
+
+class Keeper(Protocol):
+    """Who has requests recorded: the ledger, or a capture that has borrowed its factory."""
+
+    on: bool
+    detail: bool
+
+    def close(self, request: RequestRecord, state: LoopState) -> None:
+        """End the recording of a request whose step has just ended, and have its account made."""
+
+    def fail(self, error: BaseException) -> None:
+        """Record no more, because `error` happened in the recording."""
 
 
-async def drive(coroutine: Any, task: TaskRecord, request: RequestRecord, state: LoopState, ledger: "Ledger") -> Any:
+async def drive(coroutine: Any, task: TaskRecord, request: RequestRecord, state: LoopState, ledger: Keeper) -> Any:
     """Run `coroutine` to its end, writing each of its steps into `task`.
 
     Cancellation: thrown into `coroutine` as the task threw it.
@@ -30,7 +40,7 @@ async def drive(coroutine: Any, task: TaskRecord, request: RequestRecord, state:
 
 @types.coroutine
 def _steps(
-    coroutine: Any, task: TaskRecord, request: RequestRecord, state: LoopState, ledger: "Ledger"
+    coroutine: Any, task: TaskRecord, request: RequestRecord, state: LoopState, ledger: Keeper
 ) -> Generator[Any, Any, Any]:
     # Over 40 lines because it is the hot path: a call for each of its parts would double what a step costs.
     send = coroutine.send
@@ -41,7 +51,7 @@ def _steps(
         started = monotonic()
         if started - state.last_end > IDLE_GAP:
             state.busy_since = started
-        if started - state.mark > MARK_AGE:
+        if started - state.mark > state.mark_age:
             state.read_clocks(started)
         # Not None when this task starts eagerly, within another's step.
         outer, outer_started = state.current, state.step_started
@@ -59,7 +69,8 @@ def _steps(
         except BaseException as error:
             ended = monotonic()
             state.current, state.step_started, state.last_end = outer, outer_started, ended
-            state.ran += ended - started
+            if outer is None:
+                state.ran += ended - started
             write((task.waiting_since, started, ended, state.busy_since, task.site, task.waker))
             task.ended = task.waiting_since = ended
             _step_over(task, request, state, ledger, ended - started)
@@ -68,10 +79,11 @@ def _steps(
             raise
         ended = monotonic()
         state.current, state.step_started, state.last_end = outer, outer_started, ended
-        state.ran += ended - started
+        if outer is None:
+            state.ran += ended - started
         write((task.waiting_since, started, ended, state.busy_since, task.site, task.waker))
         task.waiting_since = ended
-        if request.completed or ended - started > LONG_STEP or len(request.tasks) > 1:
+        if request.completed or ended - started > state.long_step or len(request.tasks) > 1:
             _step_over(task, request, state, ledger, ended - started)
         if not request.closed:
             _suspend(task, request, state, ledger, awaited)
@@ -85,11 +97,11 @@ def _steps(
     return (yield from _unrecorded(coroutine, thrown))
 
 
-def _step_over(task: TaskRecord, request: RequestRecord, state: LoopState, ledger: "Ledger", seconds: float) -> None:
+def _step_over(task: TaskRecord, request: RequestRecord, state: LoopState, ledger: Keeper, seconds: float) -> None:
     try:
         if len(request.tasks) > 1:
             request.note_wakers(task, task.number)
-        if seconds > LONG_STEP:
+        if seconds > state.long_step:
             state.end_long_step(task, request, seconds)
         if request.completed or (task.ended and task.number == 0):
             ledger.close(request, state)
@@ -98,7 +110,7 @@ def _step_over(task: TaskRecord, request: RequestRecord, state: LoopState, ledge
         ledger.fail(error)
 
 
-def _suspend(task: TaskRecord, request: RequestRecord, state: LoopState, ledger: "Ledger", awaited: Any) -> None:
+def _suspend(task: TaskRecord, request: RequestRecord, state: LoopState, ledger: Keeper, awaited: Any) -> None:
     try:
         task.waker = NOBODY
         task.future = awaited if len(request.tasks) > 1 and hasattr(awaited, "done") else None

@@ -39,16 +39,17 @@ class Factory:
       make: What asyncio calls for every task; one bound method, so that it can be compared by identity.
       knows_roots: Whether the server's tasks have been recognised.
       probed: Set when a task that runs `probe` is made: a later factory of the app's that still calls ours.
+      state: Of the loop, by which requests that begin now are recorded: the ledger's, or a borrower's.
     """
 
     __slots__ = (
-        "_is_root", "_last_sample", "_ledger", "_shortest_gap", "_state", "_until_sample", "knows_roots", "make",
-        "previous", "probed",
+        "_is_root", "_last_sample", "_ledger", "_shortest_gap", "_until_sample", "knows_roots", "make", "previous",
+        "probed", "state",
     )  # fmt: skip
 
     def __init__(self, ledger: "Ledger", state: LoopState, previous: TaskFactory | None) -> None:
         self._ledger = ledger
-        self._state = state
+        self.state = state
         self._is_root: dict[str, bool] = {}
         self._until_sample = ledger.next_sample()
         self._shortest_gap = ledger.shortest_gap()
@@ -67,11 +68,11 @@ class Factory:
             self._until_sample -= 1  # the usual case, an unrecorded request
         elif root is False and context is None and REQUEST.get() is None:
             pass  # a task of an unrecorded request or of the server
-        elif type(coro) is CoroutineType and self._ledger.on:
+        elif type(coro) is CoroutineType and self.state.keeper.on:
             try:
                 coro, context = self._recorded(coro, context, root=root)
             except Exception as error:
-                self._ledger.fail(error)
+                self.state.keeper.fail(error)
         if not options and self.previous is None:
             return Task(coro, loop=loop, context=context)
         if context is not None:
@@ -104,9 +105,9 @@ class Factory:
             # A pipelined request starts from the task of the one before it: it must not inherit its record.
             context.run(REQUEST.set, None)
             return coro, context
-        request = RequestRecord(monotonic(), self._state.sites)
+        request = self.state.begin(monotonic())
         context.run(REQUEST.set, request)
-        if self._state.holds:
+        if self.state.holds:
             self._note_unread(coro, request)
         return self._driven(coro, request, request.started), context
 
@@ -138,9 +139,25 @@ class Factory:
         self._last_sample = now
         return True
 
+    def lend(self, state: LoopState) -> None:
+        """Have every request that begins from now on recorded by a borrower, until `take_back`; in any thread.
+
+        Those that the ledger records go on as they began.
+        """
+        self.state = state
+        self._shortest_gap = 0.0
+        self._until_sample = 0
+
+    def take_back(self, state: LoopState) -> None:
+        """Sample again for the ledger, whose state is given; in any thread."""
+        self.state = state
+        self._until_sample = self._ledger.next_sample()
+        self._shortest_gap = self._ledger.shortest_gap()
+
     def _driven(self, coro: Any, request: RequestRecord, created: float) -> Any:
         task = request.add_task(coro, created)
-        driven: Any = drive(coro, task, request, self._state, self._ledger)
+        state = request.state or self.state  # a request goes on as it was begun
+        driven: Any = drive(coro, task, request, state, state.keeper)
         driven.__qualname__ = coro.__qualname__
         driven.__name__ = coro.__name__
         task.driven = driven
@@ -148,7 +165,7 @@ class Factory:
 
     def _note_unread(self, coro: Any, request: RequestRecord) -> None:
         """Note how long the request's bytes lay in the kernel while the loop was held; there have been holds."""
-        holds = self._state.holds
+        holds = self.state.holds
         if request.started - holds[-1].end > _RECENT:
             return
         cycle = coro.cr_frame.f_locals.get("self")
@@ -156,6 +173,11 @@ class Factory:
         earliest = min(hold.start for hold in holds if request.started - hold.end <= _RECENT)
         request.unread = min(unread, request.started - earliest)
         request.unread_site = holds[-1].site
+
+
+def is_root(coro: Any) -> bool:
+    """Tell whether a server runs a request in the coroutine `coro`."""
+    return str(getattr(coro, "__qualname__", "")).endswith(ROOTS)
 
 
 async def probe() -> None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from hasten._core.signals import LedgerHook
 from hasten.ledger._asgi import LedgerApp, ledger_layer
 from hasten.ledger._ledger import Ledger, Listener
 
@@ -17,6 +18,7 @@ def install(
     sample_every: int = 20,
     detail: bool = False,
     listeners: Iterable[Listener] = (),
+    hooks: Iterable[LedgerHook] = (),
 ) -> App:
     """Put a ledger into an ASGI app and return the app to serve.
 
@@ -32,12 +34,14 @@ def install(
       sample_every: One request in this many is recorded, at random, ten a second at most; 1 records every request.
       detail: Record library calls with their arguments and sample every step (`hasten doctor`'s mode).
       listeners: Called with each `Account` on the loop's thread; must be quick.
+      hooks: Called with each `LedgerSignal`: a hold of the loop, a garbage collection, the steps of a recorded request.
     """
-    installed = _installed(app)
+    installed = ledger_of(app)
     if installed is not None:
         installed.configure(service, sample_every=sample_every, detail=detail, listeners=listeners)
+        installed.hooks.extend(hooks)
         return app
-    ledger = Ledger(service, sample_every=sample_every, detail=detail, listeners=listeners)
+    ledger = Ledger(service, sample_every=sample_every, detail=detail, listeners=listeners, hooks=hooks)
     starlette: Any = sys.modules.get("starlette.applications")
     if starlette is not None and isinstance(app, starlette.Starlette):
         _install_starlette(app, ledger)
@@ -59,7 +63,7 @@ def _install_starlette(app: Any, ledger: Ledger) -> None:
     app.state.ledger = ledger
 
 
-def _installed(app: Any) -> Ledger | None:
+def ledger_of(app: Any) -> Ledger | None:
     """Return the ledger that an earlier call has put into `app`."""
     ledger = getattr(getattr(app, "state", None), "ledger", None) or getattr(app, "ledger", None)
     return ledger if isinstance(ledger, Ledger) else None

@@ -7,16 +7,18 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
+from hasten._core.signals import LedgerHook, RequestRecorded
 from hasten.ledger._account import Account
 from hasten.ledger._accountant import Accountant, endpoint_of
 from hasten.ledger._backlog import Backlog
 from hasten.ledger._collections import CollectionTimer
 from hasten.ledger._factory import Factory, probe
 from hasten.ledger._loop_state import LoopState
-from hasten.ledger._records import RequestRecord
+from hasten.ledger._records import STRIDE, RequestRecord
 from hasten.ledger._sites import SiteTable
-from hasten.ledger._statistics import EndpointStatistics, Statistics
+from hasten.ledger._statistics import EndpointStatistics, Statistics, Totals
 from hasten.ledger._threads import ThreadTimer
 from hasten.ledger._watchdog import Watchdog
 
@@ -58,6 +60,7 @@ class Ledger:
       hold_threshold: Seconds from which on a step or callback counts as holding the loop.
       listeners: Called with each account, on the loop's thread; must be quick and must not raise. Where every request
         is recorded they may be called 50 ms late, with up to 16 accounts in a row.
+      hooks: Called with each `LedgerSignal`, nearly always on the loop's thread; must be quick and must not raise.
       random_source: Chooses the samples.
 
     Attributes:
@@ -74,6 +77,7 @@ class Ledger:
         detail: bool = False,
         hold_threshold: float = 0.02,
         listeners: Iterable[Listener] = (),
+        hooks: Iterable[LedgerHook] = (),
         random_source: random.Random | None = None,
     ) -> None:
         self.hold_threshold = hold_threshold
@@ -81,6 +85,7 @@ class Ledger:
         self.knows_roots = False
         self.sites = SiteTable()
         self.listeners: list[Listener] = []
+        self.hooks: list[LedgerHook] = list(hooks)
         self._random = random_source or random.Random()
         self._attached: dict[asyncio.AbstractEventLoop, AttachedLoop] = {}
         self._threads = ThreadTimer(self.sites)
@@ -113,7 +118,8 @@ class Ledger:
             self.detach(closed)
         if not self._attached:
             self._threads.install()
-        state = LoopState(self.sites, self.hold_threshold)
+        state = LoopState(self.sites, self.hold_threshold, self.hooks)
+        state.keeper = self
         state.backlog = Backlog(loop, lambda request: self._settle(request, state))
         factory = Factory(self, state, loop.get_task_factory())
         watchdog = Watchdog(
@@ -124,7 +130,7 @@ class Ledger:
             oldest=0.0 if self.detail else self.hold_threshold / 2,
             check=lambda: self._check_factory(loop),
         )
-        collections = CollectionTimer(state.pauses)
+        collections = CollectionTimer(state.pauses, self.hooks)
         attached = self._attached[loop] = AttachedLoop(state, factory, watchdog, collections)
         self.knows_roots = False
         loop.set_task_factory(factory.make)
@@ -161,6 +167,43 @@ class Ledger:
         """Return a frozen snapshot of what was recorded so far, per endpoint."""
         return self._statistics.snapshot()
 
+    def totals(self) -> dict[str, Totals]:
+        """Return the recorded seconds of each endpoint by kind; cheap, for who asks often."""
+        return self._statistics.totals()
+
+    def executors(self) -> tuple[ThreadPoolExecutor, ...]:
+        """Return the thread pools that have been used on the attached loops and still are there, in any thread."""
+        return tuple(self._threads.executors)
+
+    def holder(self, loop: asyncio.AbstractEventLoop) -> str:
+        """Return what runs on `loop` now, `orders.py:41 place_order`, in any thread; empty where nothing is seen."""
+        attached = self._attached.get(loop)
+        return "" if attached is None else self.sites.place(attached.watchdog.site())
+
+    def lend(self, loop: asyncio.AbstractEventLoop, state: LoopState) -> bool:
+        """Have a borrower record every request of `loop` that begins from now on, until `take_back`; in any thread.
+
+        The ledger's watchdog and hooks go on, but it samples no request meanwhile.
+
+        Args:
+          state: What the borrower knows of the loop, and how it is told of requests (`keeper`).
+        Returns:
+          Whether it was lent: not where the ledger is off or not attached, and to one borrower at a time.
+        """
+        attached = self._attached.get(loop)
+        if attached is None or not self.on or attached.factory.state is not attached.state:
+            return False
+        self._threads.tables += (state.sites,)
+        attached.factory.lend(state)
+        return True
+
+    def take_back(self, loop: asyncio.AbstractEventLoop, state: LoopState) -> None:
+        """Sample for the ledger again; does nothing for a borrower that has nothing any more. In any thread."""
+        self._threads.tables = tuple([table for table in self._threads.tables if table is not state.sites])
+        attached = self._attached.get(loop)
+        if attached is not None and attached.factory.state is state:
+            attached.factory.take_back(attached.state)
+
     def next_sample(self) -> int:
         """Return after how many requests the next one may be recorded, at least 1.
 
@@ -194,10 +237,12 @@ class Ledger:
     def _account(self, request: RequestRecord, state: LoopState) -> None:
         accountant, statistics = self._accountant, self._statistics
         breakdown = accountant.attribute(request, state)
-        endpoint = endpoint_of(request.summary)
+        for hook in self.hooks:
+            hook(_recorded(request))
+        endpoint, matched = endpoint_of(request.summary), request.summary.route is not None
         wall = request.end - request.started + request.unread
         account = accountant.account(request, breakdown, endpoint) if self.listeners else None
-        if statistics.add(endpoint, wall, zip(breakdown.shape.keys, breakdown.seconds, strict=True)):
+        if statistics.add(endpoint, wall, zip(breakdown.shape.keys, breakdown.seconds, strict=True), matched=matched):
             statistics.keep(endpoint, wall, account or accountant.account(request, breakdown, endpoint))
         if account is not None:
             for listener in self.listeners:
@@ -230,3 +275,10 @@ class Ledger:
         if not attached.factory.probed:
             self.detach(loop)
             self._turn_off("the app has set a task factory of its own")
+
+
+def _recorded(request: RequestRecord) -> RequestRecorded:
+    steps = [
+        task.steps[at + 2] - task.steps[at + 1] for task in request.tasks for at in range(0, len(task.steps), STRIDE)
+    ]
+    return RequestRecorded(tuple(steps), tuple([started - handed for _, _, handed, started, _ in request.threads]))

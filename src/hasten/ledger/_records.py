@@ -4,15 +4,20 @@ Kept objects cost: records that hold references to each other once made collecti
 are six numbers each in one flat list, and a request drops its tasks when its account is made.
 """
 
+import math
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from hasten.ledger._sites import START, SiteTable
+from hasten._core.routes import route_taken
+from hasten.ledger._sites import OWN, START, SiteTable
 
 if TYPE_CHECKING:
     from types import CodeType
+
+    from hasten.ledger._loop_state import LoopState
 
 STRIDE = 6
 """Numbers per step in `TaskRecord.steps`: waiting since, resumed, ended, loop busy since, site of the wait, waker.
@@ -114,7 +119,8 @@ class ScopeSummary(msgspec.Struct, frozen=True, gc=False):
 NO_SCOPE = ScopeSummary()
 
 
-def _summary(scope: Any) -> ScopeSummary:
+def summary_of(scope: Any) -> ScopeSummary:
+    """Return what is kept of an ASGI scope."""
     request_id = b""
     for name, value in scope.get("headers", ()):
         if name == b"x-request-id":
@@ -122,7 +128,7 @@ def _summary(scope: Any) -> ScopeSummary:
             break
     get = scope.get
     return ScopeSummary(
-        get("endpoint"), get("route"), get("method", ""), get("path", ""), get("query_string", b""), request_id
+        get("endpoint"), route_taken(scope), get("method", ""), get("path", ""), get("query_string", b""), request_id
     )
 
 
@@ -141,17 +147,22 @@ class RequestRecord:
       running: Number of the task whose step runs or ran last.
       threads: Functions run in threads: (task that handed over, site, handed over, started, ended).
       calls: Awaited library calls (site, identity), in detail mode only.
-      sites: Whose numbers its sites are: another ledger in the process has others.
+      sites: Whose numbers its sites are: another ledger in the process, or a capture, has others.
+      state: Of the loop, by which it was begun: that of the ledger or of a capture.
+      told: Whether listeners get its account.
     """
 
+    told = True
+
     __slots__ = (
-        "calls", "closed", "completed", "finisher", "running", "scope", "sites", "started", "status", "summary",
-        "tasks", "threads", "unread", "unread_site",
+        "calls", "closed", "completed", "finisher", "running", "scope", "sites", "started", "state", "status",
+        "summary", "tasks", "threads", "unread", "unread_site",
     )  # fmt: skip
 
     def __init__(self, started: float, sites: SiteTable | None = None) -> None:
         self.started = started
         self.sites = sites
+        self.state: LoopState | None = None
         self.completed = 0.0
         self.finisher = 0
         self.unread = 0.0
@@ -182,6 +193,10 @@ class RequestRecord:
         self.tasks.append(task)
         return task
 
+    def hand_over(self, target: Any, function: Callable[..., Any]) -> tuple[int, Callable[..., Any]]:
+        """Return the site of `target`, which is handed to a thread as `function`, and what the thread is to run."""
+        return (OWN if self.sites is None else self.sites.function(target)), function
+
     def note_call(self, site: int, identity: str) -> None:
         """Note an awaited library call that has arguments, the first 512 of a request."""
         if identity and len(self.calls) < _MOST_CALLS:
@@ -207,7 +222,7 @@ class RequestRecord:
         for task in self.tasks:
             task.end()
         if scope is not None:
-            self.summary = _summary(scope)
+            self.summary = summary_of(scope)
 
     def drop(self) -> None:
         """Drop what the account was made of: a shell is left, under 512 bytes.
@@ -215,7 +230,7 @@ class RequestRecord:
         Contexts that outlive the request keep it, a connection's keep-alive timer's for 5 s, for example.
         """
         self.summary = NO_SCOPE
-        self.sites = None
+        self.sites = self.state = None
         self.tasks.clear()
         self.threads.clear()
         self.calls.clear()
@@ -223,3 +238,9 @@ class RequestRecord:
 
 REQUEST: ContextVar[RequestRecord | None] = ContextVar("hasten_request", default=None)
 """The sampled request that the current task or thread works for."""
+
+
+def recorded_since() -> float:
+    """Return when the request that is worked for began, if its account will be told: its `started`; else infinity."""
+    request = REQUEST.get()
+    return math.inf if request is None or request.closed or not request.told else request.started

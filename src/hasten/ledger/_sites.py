@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 _STDLIB = str(Path(os.__file__).parent) + os.sep
 _HASTEN = str(Path(__file__).parent.parent) + os.sep
 _PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_FRAMEWORKS = frozenset({"uvicorn", "starlette", "fastapi", "granian", "hasten"})
+FRAMEWORKS = frozenset({"uvicorn", "starlette", "fastapi", "granian", "hasten"})
 _OURS_AND_PYTHONS = frozenset({"hasten", "python", *sys.stdlib_module_names})
 # Innermost functions of a loop's thread when it runs nobody's code: uvloop's loop has no frame of its own.
-_IDLE = frozenset(
+IDLE = frozenset(
     {
         "asyncio.BaseEventLoop._run_once",
         "asyncio.BaseEventLoop.run_forever",
@@ -42,7 +42,7 @@ _IDENTITY_LEVELS = 4
 _MOST_IDENTITY = 256
 _CACHE = "cache "  # so the names of a cache's waits begin, and those of functions do not
 # Awaitables that hide what they wait for; gc.get_referents is the only way through (3.11 to 3.14).
-_OPAQUE = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable")
+OPAQUE = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper", "anext_awaitable")
 
 START = 0
 """Index of the site of a task that has not run yet."""
@@ -73,6 +73,16 @@ class SiteTable:
         self.own_of: dict[int, int] = {}
         self.cache_waits: set[int] = set()
 
+    def place(self, index: int) -> str:
+        """Return a site as one line of text: `app/orders.py:41 place_order`; empty for unknown own code.
+
+        Paths are relative to the working directory where they lie within.
+        """
+        site = self.sites[index]
+        if not site.file:
+            return site.library or site.leaf
+        return f"{site.file.removeprefix(f'{Path.cwd()}{os.sep}')}:{site.line} {site.function}"
+
     def suspended(self, task: "TaskRecord", awaited: Any) -> int:
         """Return the index of the site at which `task` has just been suspended by yielding `awaited`."""
         if awaited is None:
@@ -99,9 +109,9 @@ class SiteTable:
             elif kind in ends:
                 break
             else:
-                code, inner = _code_and_inner(current)
+                code, inner = code_and_inner(current)
                 if code is None:
-                    if not hasattr(kind, "cr_await") and kind.__name__ not in _OPAQUE:
+                    if not hasattr(kind, "cr_await") and kind.__name__ not in OPAQUE:
                         ends.add(kind)
                     break
             package = packages.get(id(code))
@@ -114,7 +124,7 @@ class SiteTable:
                     if base is None:
                         base = current
             elif user is None:
-                if package in _FRAMEWORKS:
+                if package in FRAMEWORKS:
                     anchor = called = current
                     below = code
             elif below is None:
@@ -123,19 +133,19 @@ class SiteTable:
             current = inner
         task.anchor = anchor if type(anchor) is CoroutineType else None
         task.base = base
-        frame = user.cr_frame if user is anchor and user is not None else _frame(user)
+        frame = user.cr_frame if user is anchor and user is not None else frame_of(user)
         position = frame.f_lasti if frame is not None else 0
         if called is not task.called:
             task.called = called
             task.new_call = True
         named: Any = None
         if below is not None and (packages[id(below)] == "hasten" or packages[id(last)] == "hasten"):
-            named = _named_wait(called, awaited)
+            named = named_wait(called, awaited)
         key = (id(user_code), position, id(below) if named is None else hash(named.wait_name), id(last))
         index = self._index.get(key)
         if index is None:
             library = self._library(below, called) if named is None else named.wait_name
-            site = self._site(user_code, _line(frame) if frame else 0, library, last, awaited)
+            site = self._site(user_code, line_of(frame) if frame else 0, library, last, awaited)
             index = self._add(key, site, (user_code, below, last))
         return index
 
@@ -149,7 +159,7 @@ class SiteTable:
             return ""
         if self.package(below) == "hasten":
             for link in _links(called):
-                code, _ = _code_and_inner(link)
+                code, _ = code_and_inner(link)
                 if code is not None and self.package(code) not in _OURS_AND_PYTHONS:
                     return self.name(code)
         return self.name(below)
@@ -176,7 +186,7 @@ class SiteTable:
 
         OWN when the thread is in the ledger itself or in the loop, idle.
         """
-        if frame is None or self.package(frame.f_code) == "hasten" or self.name(frame.f_code) in _IDLE:
+        if frame is None or self.package(frame.f_code) == "hasten" or self.name(frame.f_code) in IDLE:
             return OWN
         leaf = library = frame
         while frame is not None and frame.f_code is not stop:
@@ -198,7 +208,7 @@ class SiteTable:
         if index is None:
             site = Site(
                 file=user_code.co_filename if user_code else "",
-                line=_line(user) if user else 0,
+                line=line_of(user) if user else 0,
                 function=user_code.co_qualname if user_code else "",
                 library=self.name(library_code) if library_code else "",
                 leaf=self.name(leaf_code) if leaf_code else "",
@@ -208,7 +218,7 @@ class SiteTable:
 
     def _innermost_framework(self, frame: FrameType | None) -> FrameType | None:
         while frame is not None:
-            if self.package(frame.f_code) in _FRAMEWORKS:
+            if self.package(frame.f_code) in FRAMEWORKS:
                 return frame
             frame = frame.f_back
         return None
@@ -266,22 +276,22 @@ class SiteTable:
         Args:
           awaited: What the call is suspended on.
         """
-        frame = _frame(called)
+        frame = frame_of(called)
         if frame is not None and frame.f_code.co_filename.startswith(_HASTEN):
-            named = _named_wait(called, awaited)
+            named = named_wait(called, awaited)
             if named is not None:
                 return str(named.wait_identity)[:_MOST_IDENTITY]
         if type(called) is not CoroutineType:
             return ""
         current = called
         for _ in range(_IDENTITY_LEVELS):
-            frame = _frame(current)
+            frame = frame_of(current)
             if frame is None:
                 return ""
             values = self._arguments(frame)
             if values:
                 return repr(values)[1:-1][:_MOST_IDENTITY]
-            current = _code_and_inner(current)[1]
+            current = code_and_inner(current)[1]
         return ""
 
     def _arguments(self, frame: FrameType) -> list[Any]:
@@ -320,7 +330,7 @@ class SiteTable:
         return index
 
 
-def _code_and_inner(awaitable: Any) -> tuple[CodeType | None, Any]:
+def code_and_inner(awaitable: Any) -> tuple[CodeType | None, Any]:
     """Return the code of one link of an await chain and the next link; (None, None) at its end."""
     kind = type(awaitable)
     if kind is CoroutineType:
@@ -329,9 +339,9 @@ def _code_and_inner(awaitable: Any) -> tuple[CodeType | None, Any]:
         return awaitable.gi_code, awaitable.gi_yieldfrom
     if kind is AsyncGeneratorType:
         return awaitable.ag_code, awaitable.ag_await
-    if kind.__name__ in _OPAQUE:
+    if kind.__name__ in OPAQUE:
         for target in gc.get_referents(awaitable):
-            code, inner = _code_and_inner(target)
+            code, inner = code_and_inner(target)
             if code is not None:
                 return code, inner
     elif hasattr(awaitable, "cr_await") and isinstance(getattr(awaitable, "cr_code", None), CodeType):
@@ -344,11 +354,11 @@ def _links(called: Any) -> list[Any]:
     links: list[Any] = []
     while called is not None and len(links) < _MOST_LEVELS:
         links.append(called)
-        called = _code_and_inner(called)[1]
+        called = code_and_inner(called)[1]
     return links
 
 
-def _named_wait(called: Any, awaited: Any) -> Any:
+def named_wait(called: Any, awaited: Any) -> Any:
     """Return our object that names this wait (`rpc Stock.Get → stock:50051`), else None.
 
     It has `wait_name` and `wait_identity`: the package that waits says what for, and the ledger need not know of gRPC
@@ -357,7 +367,7 @@ def _named_wait(called: Any, awaited: Any) -> Any:
     if _is_named(awaited):
         return awaited
     for link in reversed(_links(called)):
-        frame = _frame(link)
+        frame = frame_of(link)
         if frame is not None and frame.f_code.co_filename.startswith(_HASTEN):
             owner = frame.f_locals.get("self")
             if _is_named(owner):
@@ -369,7 +379,7 @@ def _is_named(thing: Any) -> bool:
     return isinstance(getattr(thing, "wait_name", None), str)
 
 
-def _frame(awaitable: Any) -> FrameType | None:
+def frame_of(awaitable: Any) -> FrameType | None:
     kind = type(awaitable)
     frame: FrameType | None = None
     if kind is CoroutineType:
@@ -381,7 +391,7 @@ def _frame(awaitable: Any) -> FrameType | None:
     return frame
 
 
-def _line(frame: FrameType) -> int:
+def line_of(frame: FrameType) -> int:
     """Return the line on which a frame stands.
 
     The jump back at the end of a loop's round may have none (its body ends in an `if`), and there of all places

@@ -7,6 +7,7 @@ ledger go straight through (0.1 µs).
 
 import functools
 import sys
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import Context
@@ -18,10 +19,16 @@ from hasten.ledger._sites import SiteTable
 
 
 class ThreadTimer:
-    """Wraps the two ways into a thread, from `install` to `remove`."""
+    """Wraps the two ways into a thread, from `install` to `remove`.
+
+    Attributes:
+      executors: Those that something was handed to, for as long as they live.
+      tables: Whose requests are timed: those whose sites are in one of them.
+    """
 
     def __init__(self, sites: SiteTable) -> None:
-        self._sites = sites
+        self.executors: weakref.WeakSet[ThreadPoolExecutor] = weakref.WeakSet()
+        self.tables: tuple[SiteTable, ...] = (sites,)
         self._submit: Any = None
         self._run_sync: Any = None
 
@@ -48,8 +55,9 @@ class ThreadTimer:
             pool: ThreadPoolExecutor, function: Callable[..., Any], /, *args: Any, **kwargs: Any
         ) -> Future[Any]:
             request = REQUEST.get()
-            if request is not None and not request.closed and request.sites is self._sites:
-                function = self._timed(request, function)
+            if request is not None and not request.closed and request.sites in self.tables:
+                function = self._timed(request, function, args)
+            self.executors.add(pool)
             future: Future[Any] = submit(pool, function, *args, **kwargs)
             return future
 
@@ -60,17 +68,19 @@ class ThreadTimer:
         @functools.wraps(run_sync)
         def timed_run_sync(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             request = REQUEST.get()
-            if request is not None and not request.closed and request.sites is self._sites:
-                function = self._timed(request, function)
+            if request is not None and not request.closed and request.sites in self.tables:
+                function = self._timed(request, function, args)
             return run_sync(function, *args, **kwargs)
 
         timed_run_sync.ledger = self  # type: ignore[attr-defined]
         return timed_run_sync
 
-    def _timed(self, request: RequestRecord, function: Callable[..., Any]) -> Callable[..., Any]:
+    def _timed(
+        self, request: RequestRecord, function: Callable[..., Any], arguments: tuple[Any, ...]
+    ) -> Callable[..., Any]:
         handed = monotonic()
         task = request.running
-        site = self._sites.function(_handed_over(function))
+        site, function = request.hand_over(_handed_over(function, arguments), function)
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             started = monotonic()
@@ -82,17 +92,20 @@ class ThreadTimer:
         return timed
 
 
-def _handed_over(function: Callable[..., Any]) -> Any:
+def _handed_over(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Return what the caller meant by `function`: the user's own function, or the generator of a context manager.
 
-    asyncio.to_thread hands over `partial(context.run, function)`, Starlette `partial(function)`, FastAPI
-    `partial(_run_sync_endpoint, function=endpoint)` and, for a dependency with yield, `context_manager.__enter__`.
+    asyncio.to_thread hands over `partial(context.run, function)`, others `context.run` with the function as its first
+    argument, Starlette `partial(function)`, FastAPI `partial(_run_sync_endpoint, function=endpoint)` and, for a
+    dependency with yield, `context_manager.__enter__`.
     """
     if isinstance(function, functools.partial):
-        if isinstance(getattr(function.func, "__self__", None), Context):
-            return function.args[0]
-        if callable(function.keywords.get("function")) and function.func.__module__.startswith("fastapi."):
+        module = getattr(function.func, "__module__", None) or ""
+        if callable(function.keywords.get("function")) and module.startswith("fastapi."):
             return function.keywords["function"]
-        return _handed_over(function.func)
-    generator = getattr(getattr(function, "__self__", None), "gen", None)
+        return _handed_over(function.func, (*function.args, *arguments))
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, Context) and arguments:
+        return arguments[0]
+    generator = getattr(owner, "gen", None)
     return function if generator is None else generator

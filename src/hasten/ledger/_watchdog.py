@@ -9,22 +9,68 @@ idles, because the threads hand the interpreter's lock to and fro. So the thread
 calm, and every interval for ten seconds after a hold was seen.
 """
 
+import contextlib
+import functools
+import gc
+import os
 import sys
 import threading
 import time
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 from hasten.ledger._drive import DRIVER_CODE
 from hasten.ledger._loop_state import Hold, LoopState
-from hasten.ledger._records import Sample
+from hasten.ledger._records import Sample, TaskRecord
 from hasten.ledger._sites import OWN
 
+_COLLECTS_ANYWHERE = sys.version_info < (3, 12)
+_LOOKING = threading.RLock()  # which only its owner can give back
+_PATIENCE = 0.05
 _ALERT = 10.0
 _MOST_SAMPLES = 512
 _QUIET_LOOKS = 4
 """Looks at an idle loop before it is asked all the same: C code that uvloop calls directly has no frame to see."""
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Collect no garbage while another thread's frames are looked at.
+
+    Up to Python 3.11 a frame object that is made may begin a collection, whose callbacks give the other thread its
+    turn: it ends the function, and the object is of memory that is gone. CPython guards `sys._current_frames` so
+    (gh-106883), but not `f_back`.
+    """
+    if not _COLLECTS_ANYWHERE:
+        yield
+        return
+    alone = _LOOKING.acquire(timeout=_PATIENCE)  # else one's end would let the other's collections begin
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+        if alone:
+            _LOOKING.release()
+
+
+@functools.cache
+def _guard_forks() -> None:
+    """Have nobody look while the process forks: the child would collect no garbage, and its lock be taken, for ever."""
+    if _COLLECTS_ANYWHERE and hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_begin_fork, after_in_parent=_end_fork, after_in_child=_end_fork)
+
+
+def _begin_fork() -> None:
+    _LOOKING.acquire(timeout=_PATIENCE)
+
+
+def _end_fork() -> None:
+    with contextlib.suppress(RuntimeError):  # it was not to be had, and is not ours
+        _LOOKING.release()
 
 
 class Watchdog:
@@ -63,6 +109,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to watch."""
+        _guard_forks()
         self._thread.start()
 
     def stop(self) -> None:
@@ -88,17 +135,21 @@ class Watchdog:
         now = monotonic()
         task, started = state.current, state.step_started
         if task is not None:
-            if now - started >= self._oldest:
-                site = self._site()
-                if site != OWN and state.current is task and len(task.samples) < _MOST_SAMPLES:
-                    task.samples.append(Sample(now, site, self._cpu(), state.delay()))
+            self._sample(task, started, now)
         elif self._pinged:
-            self._note(self._site())
+            self._note(self.site())
         else:
-            site = self._site()
+            site = self.site()
             self._quiet += 1
             if site != OWN or self._quiet >= _QUIET_LOOKS:
                 self._ping(now, site)
+
+    def _sample(self, task: TaskRecord, started: float, now: float) -> None:
+        """Note where the step of `task` stands that began at `started`."""
+        if now - started >= self._oldest:
+            site = self.site()
+            if site != OWN and self._state.current is task and len(task.samples) < _MOST_SAMPLES:
+                task.samples.append(Sample(now, site, self._cpu(), self._state.delay()))
 
     def _note(self, site: int) -> None:
         if site != OWN and len(self._seen) < _MOST_SAMPLES:
@@ -120,12 +171,14 @@ class Watchdog:
             if explained < 0.5 * (end - start):
                 named = [site for site in self._seen if site != OWN]
                 site = max(named, key=named.count) if named else OWN
-                state.holds.append(Hold(start, end, site, 0, state.delay() - self._delay > 0.5 * (end - start)))
+                state.note_hold(Hold(start, end, site, 0, state.delay() - self._delay > 0.5 * (end - start)))
         self._pinged = 0.0
 
-    def _site(self) -> int:
-        frame = sys._current_frames().get(self._state.thread)  # noqa: SLF001 - documented, and the only way
-        return self._state.sites.running(frame, DRIVER_CODE)
+    def site(self) -> int:
+        """Return where the loop's thread stands, in any thread."""
+        with uncollected():
+            frame = sys._current_frames().get(self._state.thread)  # noqa: SLF001 - documented, and the only way
+            return self._state.sites.running(frame, DRIVER_CODE)
 
     def _cpu(self) -> float:
         return time.clock_gettime(self._clock) if self._clock is not None else 0.0

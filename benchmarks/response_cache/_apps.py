@@ -111,10 +111,10 @@ def hasten_outermost() -> Any:
 
 
 def hasten_run() -> Any:
-    """Return that with the ledger outside, at its default sampling, as `hasten run` serves it."""
+    """Return that with ledger and monitor outside, as `hasten run` serves it, but for the admin port."""
     import hasten
 
-    return hasten.install(hasten_outermost(), service="response-cache")
+    return hasten.install(hasten_outermost(), service="response-cache", admin=None)
 
 
 def litestar() -> Any:

@@ -36,7 +36,7 @@ class ResponseCacheBenchmark(Benchmark):
         Subject("hasten", Role.OURS, "app.add_middleware(ResponseCache): behind FastAPI's own", "hasten"),
         Subject("hasten-outer", Role.OURS, "ResponseCache(app): around the app"),
         Subject("hasten-protocol", Role.OURS, "and served by HttpProtocol"),
-        Subject("hasten-run", Role.OURS, "and with the ledger: as hasten run serves it"),
+        Subject("hasten-run", Role.OURS, "and with ledger and monitor: as hasten run serves it"),
         Subject("bare-protocol", Role.PEER, "bare, served by HttpProtocol: it sends messages, and gains nothing"),
         Subject("fastapi", Role.PEER, "FastAPI without a cache", "fastapi"),
         Subject("litestar", Role.PEER, "Litestar with cache=", "litestar"),

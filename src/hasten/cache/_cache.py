@@ -93,7 +93,7 @@ class Cache:
             None if store is None else SecondTier(store, tags, timeout=timeout, on_error=on_error, breaker=breaker),
             backplane,
             None if max_loads is None else asyncio.Semaphore(max_loads),
-            tuple(hooks),
+            hooks,
         )
         self._keys: Region[Any] = self.region(_KEYS, Policy(ttl=60.0), codec=codec_for(Any))
         self._policy_of = lru_cache(_MOST_POLICIES)(_policy_of)  # 0.1 µs, where a new one takes 1.7
@@ -275,8 +275,12 @@ class Cache:
 
     # ---- the whole
 
+    def add_hook(self, hook: CacheHook) -> None:
+        """Have one more hook called from now on."""
+        self._core.hooks.append(hook)
+
     def statistics(self) -> CacheStatistics:
-        """Return what the cache has done until now."""
+        """Return what the cache has done until now, in any thread."""
         second = self._core.second
         breaker = None if second is None else second.breaker.statistics()
         return replace(self._core.statistics(), breaker=breaker)

@@ -14,7 +14,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hasten._core.ambient import AMBIENT
@@ -54,7 +54,7 @@ class Core:
         second: SecondTier | None,
         backplane: Backplane | None,
         load_slots: asyncio.Semaphore | None,
-        hooks: tuple[CacheHook, ...] = (),
+        hooks: Iterable[CacheHook] = (),
     ) -> None:
         self.memory = memory
         self.tags = tags
@@ -65,7 +65,7 @@ class Core:
             second.spawn = self.spawn
         self.backplane = backplane
         self.load_slots = load_slots
-        self.hooks = hooks
+        self.hooks = list(hooks)
         self.keeps = backplane is None
         self.lives_shortly = second is not None and backplane is None
         memory.trusted_until = math.inf if backplane is None else -math.inf
@@ -240,9 +240,9 @@ class Core:
                 )
 
     def statistics(self) -> CacheStatistics:
-        """Return what has happened until now."""
+        """Return what has happened until now, in any thread."""
         return CacheStatistics(
-            regions={name: dataclasses.replace(region.counts) for name, region in self.regions.items()},
+            regions={name: dataclasses.replace(region.counts) for name, region in list(self.regions.items())},
             entries=len(self.memory),
             size_bytes=self.memory.size_bytes,
             evicted=self.memory.evicted,

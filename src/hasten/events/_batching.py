@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hasten._core.ambient import AMBIENT, Carried
+from hasten._core.tracing import NO_SPAN, trace_id_of
 from hasten.events._broker import Delivery, Intake, Subscription
 from hasten.events._consumer import Consumer, Handling, logger, monotonic_of
 from hasten.events._envelope import Envelope
@@ -234,7 +235,9 @@ class BatchConsumer(Consumer):
     async def _handle_together(self, fit: dict[Delivery, Any], claims: Sequence[Claim]) -> bool:
         """Return whether the handler has returned."""
         envelopes = [delivery.envelope for delivery in fit]
-        AMBIENT.set(_ambient_of(envelopes))
+        tracer = self.tracer
+        spans = [NO_SPAN if tracer is None else tracer.begin(envelope.traceparent) for envelope in envelopes]
+        AMBIENT.set(_ambient_of(envelopes, () if tracer is None else [span for span, _ in spans]))
         began, ok = time.monotonic(), False
         try:
             await self._handling.call.many(list(fit.values()), envelopes)
@@ -244,8 +247,8 @@ class BatchConsumer(Consumer):
             logger.warning("%s: a batch of %d: %s; now one by one", self._handling.call.name, len(fit), what)
         finally:
             if self._handling.hooks:
-                for envelope in envelopes:
-                    self._tell_handled(envelope, envelope.attempt, began, ok=ok)
+                for envelope, span in zip(envelopes, spans, strict=True):
+                    self._tell_handled(envelope, envelope.attempt, began, span, ok=ok)
             if not ok:
                 await self._release(fit, claims)
         if not ok:
@@ -290,8 +293,13 @@ def _is_suspect(delivery: Delivery) -> bool:
     return delivery.returned > 0 or delivery.envelope.attempt > 1
 
 
-def _ambient_of(envelopes: Sequence[Envelope]) -> Carried:
-    """Return what a batch's handler carries on: it is worth doing as long as one is; the trace, if all are of one."""
-    traces = {envelope.traceparent for envelope in envelopes}
+def _ambient_of(envelopes: Sequence[Envelope], spans: Sequence[str]) -> Carried:
+    """Return what a batch's handler carries on: it is worth doing as long as one is; the trace, if all are of one.
+
+    Args:
+      spans: The traceparents of the messages' handling, of which the first is carried on; empty if nobody traces.
+    """
+    carried = spans or [envelope.traceparent for envelope in envelopes]
+    traces = {trace_id_of(each) for each in carried}
     deadline = max(envelope.deadline for envelope in envelopes)
-    return Carried(monotonic_of(deadline), traces.pop() if len(traces) == 1 else "")
+    return Carried(monotonic_of(deadline), carried[0] if len(traces) == 1 else "")

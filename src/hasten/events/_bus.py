@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from hasten._core.ambient import AMBIENT
 from hasten._core.errors import ConfigurationError
 from hasten._core.signals import EventHook, EventPublished
+from hasten._core.tracing import Tracer
 from hasten.events._asyncapi import Receiving, document
 from hasten.events._batching import BatchConsumer
 from hasten.events._broker import Broker, Inspection, Subscription
@@ -77,7 +78,8 @@ class Bus:
         self._origin = origin
         self._timeout = timeout
         self._drain = drain
-        self._hooks = tuple(hooks)
+        self._hooks = list(hooks)
+        self._tracer: Tracer | None = None
         self._encode = Encoder(form)
         self._content_type = JSON if form == "json" else MSGPACK
         self._new_id = Ids()
@@ -206,13 +208,13 @@ class Bus:
         if ambient is not None:
             envelope.traceparent = ambient.traceparent
             deadline = min(deadline, ambient.deadline)
-        ok = False
+        parent, ok = self._begin_span(envelope), False
         try:
             await self.broker.publish(envelope, deadline=deadline, delay=delay, mandatory=mandatory)
             ok = True
         finally:
             if self._hooks:
-                tell(self._hooks, EventPublished(topic, ok, time.monotonic() - now, len(envelope.body)))
+                self._tell_published(envelope, parent, now, ok=ok)
 
     async def forward(self, envelope: Envelope, *, deadline: float = math.inf) -> None:
         """Publish a message as it is, with the id, the time and the deadline that it has; see `publish`.
@@ -226,12 +228,25 @@ class Bus:
         Cancellation: the message may be published all the same.
         """
         now, ok = time.monotonic(), False
+        parent = self._begin_span(envelope)
         try:
             await self.broker.publish(envelope, deadline=min(deadline, now + self._timeout))
             ok = True
         finally:
             if self._hooks:
-                tell(self._hooks, EventPublished(envelope.topic, ok, time.monotonic() - now, len(envelope.body)))
+                self._tell_published(envelope, parent, now, ok=ok)
+
+    def _begin_span(self, envelope: Envelope) -> str:
+        """Have a message carry the span of its publishing, if somebody traces; return the id of the one around."""
+        if self._tracer is None:
+            return ""
+        envelope.traceparent, parent = self._tracer.begin(envelope.traceparent)
+        return parent
+
+    def _tell_published(self, envelope: Envelope, parent: str, began: float, *, ok: bool) -> None:
+        span = "" if self._tracer is None else envelope.traceparent
+        seconds = time.monotonic() - began
+        tell(self._hooks, EventPublished(envelope.topic, ok, seconds, len(envelope.body), span, parent))
 
     def _envelope(
         self, topic: str, payload: Any, key: str, message_id: str, headers: Mapping[str, str] | None, expires: float
@@ -269,6 +284,14 @@ class Bus:
 
     # ---- the bus in a process
 
+    def add_hook(self, hook: EventHook) -> None:
+        """Have one more hook called from now on; before the bus starts, if it is to hear of the backlog."""
+        self._hooks.append(hook)
+
+    def trace(self, tracer: Tracer) -> None:
+        """Have each publishing, and from the next start on each handling of a message, be a span."""
+        self._tracer = tracer
+
     async def start(self) -> None:
         """Connect, and have messages delivered to the subscribed functions.
 
@@ -280,6 +303,8 @@ class Bus:
             raise ConfigurationError("Bus", "has been started already", "use it by `async with bus:` once")
         self._started = True
         self._consumers = {key: make() for key, make in self._makers.items()}
+        for consumer in self._consumers.values():
+            consumer.tracer = self._tracer
         await self.broker.start()
         await asyncio.gather(*(consumer.start(self.broker) for consumer in self._consumers.values()))
         self._watch.start(self._consumers.values())
@@ -300,10 +325,10 @@ class Bus:
         """
         deadline = time.monotonic() + self._drain
         self._watch.stop()
-        if self._lag is not None:
-            await self._lag.aclose()
         consumers = self._consumers.values()
         try:
+            if self._lag is not None:
+                await self._lag.aclose()
             await asyncio.gather(*(consumer.drain(deadline) for consumer in consumers))
         finally:
             await self._cut(consumers)

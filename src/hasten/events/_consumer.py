@@ -18,12 +18,13 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from hasten._core.ambient import AMBIENT, Carried
 from hasten._core.signals import EventBuried, EventDelivered, EventHandled, EventHook, EventRetried
+from hasten._core.tracing import NO_SPAN, Tracer
 from hasten.events._broker import Broker, Delivery, Intake, Subscription
 from hasten.events._envelope import NO_DEADLINE, Envelope
 from hasten.events._errors import BrokerError, Malformed, Reject
@@ -66,7 +67,7 @@ class Handling:
     call: Call
     retry: RetryPolicy
     once: Once | None = None
-    hooks: tuple[EventHook, ...] = ()
+    hooks: Sequence[EventHook] = ()
     stuck_after: float = STUCK_AFTER
 
 
@@ -77,7 +78,10 @@ class Consumer:
       subscription: What it gets.
       under_way: Messages that are handled now, or wait for one of their key.
       progress: Whether it gets anywhere with them.
+      tracer: Begins a span each time that a message is handled; None for none.
     """
+
+    tracer: Tracer | None = None
 
     def __init__(self, subscription: Subscription, handling: Handling) -> None:
         self.subscription = subscription
@@ -245,6 +249,10 @@ class Consumer:
             claim = await handling.once.claim(group, envelope.id)
             if claim.standing is not Standing.OURS:
                 return claim.standing is Standing.DONE
+        span = NO_SPAN
+        if self.tracer is not None:
+            span = self.tracer.begin(envelope.traceparent)
+            AMBIENT.set(Carried(monotonic_of(envelope.deadline), span[0]))
         began, ok = time.monotonic(), False
         try:
             await handling.call.one(payload, envelope, attempt)
@@ -253,7 +261,7 @@ class Consumer:
             ok = True
         finally:
             if handling.hooks:
-                self._tell_handled(envelope, attempt, began, ok=ok)
+                self._tell_handled(envelope, attempt, began, span, ok=ok)
             if claim is not None and not ok:
                 await self._give_back(envelope.id, claim)
         if claim is not None:
@@ -304,10 +312,10 @@ class Consumer:
             EventDelivered(envelope.topic, group, envelope.attempt, delivery.returned, len(envelope.body)),
         )
 
-    def _tell_handled(self, envelope: Envelope, attempt: int, began: float, *, ok: bool) -> None:
+    def _tell_handled(self, envelope: Envelope, attempt: int, began: float, span: tuple[str, str], *, ok: bool) -> None:
         seconds = time.monotonic() - began
         waited = max(0.0, time.time() - seconds - envelope.time)
-        signal = EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited)
+        signal = EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited, *span)
         tell(self._handling.hooks, signal)
 
     def _tell_retried(self, attempt: int, cause: AgainBecause, pause: float) -> None:

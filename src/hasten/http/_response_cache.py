@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hasten._core.routes import WHOLE
 from hasten.cache import Cache, Policy, codec_for
 from hasten.http._asgi import App, Message, Receive, Scope, Send
 from hasten.http._capture import Capture
@@ -97,6 +98,11 @@ class ResponseCache:
             missed=self._miss,
         )
 
+    @property
+    def app(self) -> App:
+        """The app behind it."""
+        return self._app
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request.
 
@@ -137,10 +143,17 @@ class ResponseCache:
                     stored: StoredResponse = entry.value
                     age = self._clock() - stored.born
                     fresh = age < stored.lifetime
-                    cycle = getattr(send, "__self__", None)
-                    if type(cycle) is Cycle:  # the server's own send: no layer in between looks at messages
+                    cycle: Any = getattr(send, "__self__", None)
+                    whole: Any = None
+                    if cycle is None:
+                        whole = scope.get(WHOLE)
+                        if whole is not None and whole[0] is send:
+                            cycle = whole[1]
+                    if type(cycle) is Cycle:  # no layer in between looks at messages, or the monitor's alone
                         head = self._heads(stored, age, fresh=fresh, server=cycle.default_headers)
                         if head is not None and cycle.send_whole(head, stored.body):
+                            if whole is not None:
+                                whole[2] = stored.status
                             return
                     state = self._hit if fresh else self._stale
                     start = {"type": "http.response.start", "status": stored.status}

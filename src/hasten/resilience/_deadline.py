@@ -62,6 +62,11 @@ class Deadline:
         self.deadline = when
         self._task: Task[Any] | None = None
 
+    @property
+    def outer(self) -> Ambient | None:
+        """The ambient around it, while the block runs: what it carries along and a deadline does not."""
+        return self._outer
+
     async def __aenter__(self) -> "Deadline":
         """Begin the block, unless its deadline has passed already."""
         task = current_task()

@@ -46,12 +46,15 @@ class History:
     Attributes:
       confirmed: Messages that the broker has, as it says.
       unknown: Those whose publishing ended at its deadline.
+      gate: The second half of the messages is published once it is set, as it is unless a test clears it.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
         self.topic = new_topic()
         self.confirmed: set[str] = set()
         self.unknown: set[str] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._url = url
         self._folder = folder
         self._database = effects_at(folder)
@@ -91,6 +94,8 @@ class History:
 
     async def _publish_key(self, bus: Bus, key: str, count: int) -> None:
         for number in range(count):
+            if number == count // 2:
+                await self.gate.wait()
             message = f"{key}-{number}"
             try:
                 await bus.publish(self.topic, Numbered(number), key=key, message_id=message)

@@ -182,9 +182,11 @@ def test_rabbitmq_is_short_of_memory(rabbitmq: Subject, tmp_path: Path) -> None:
 
     async def scenario() -> None:
         history = History(rabbitmq.url, tmp_path)
+        history.gate.clear()  # rabbitmqctl takes seconds
         consumers = await history.consumers()
         async with publishing(history, rabbitmq.url, 0.0) as (bus, work):
             await asyncio.to_thread(rabbitmqctl, rabbitmq.running, "set_vm_memory_high_watermark", "0")
+            history.gate.set()
             try:
                 await refused_in_time(bus, history, "takes no messages now")
                 assert not work.done()

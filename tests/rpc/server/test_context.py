@@ -63,6 +63,7 @@ def test_initial_and_trailing_metadata(make_server: MakeServer, loop_factory: Lo
 def test_abort(make_server: MakeServer, loop_factory: LoopFactory) -> None:
     """It ends the call with code, details and trailing metadata, raises, and can be called once."""
     raised: list[type[BaseException]] = []
+    over = asyncio.Event()
 
     async def handle(_: bytes, context: Context) -> bytes:
         try:
@@ -73,11 +74,14 @@ def test_abort(make_server: MakeServer, loop_factory: LoopFactory) -> None:
             except UsageError as error:
                 raised.append(type(error))
             raise
+        finally:
+            over.set()
         return b""
 
     async def conversation() -> None:
         async with serving(make_server, unary=handle) as stub:
             error = await failure(stub.unary(b""))
+            await over.wait()  # grpc.aio answers the client before abort() has raised
             assert (error.code(), error.details()) == (grpc.StatusCode.DATA_LOSS, "gone")
             assert tuple(error.trailing_metadata()) == (("why", "disk"),)
         assert raised == [UsageError]

@@ -77,7 +77,7 @@ class Relay:
         self._bus = bus
         self._poll = poll
         self._lease = lease
-        self._hooks = tuple(hooks)
+        self._hooks = list(hooks)
         self._owner = secrets.token_hex(8)
         self._wanted = asyncio.Event()
         self._stopping = False
@@ -90,7 +90,12 @@ class Relay:
         self._waiting = Waiting(0, 0.0, 0)
         self._task: asyncio.Task[None] | None = None
 
+    def add_hook(self, hook: OutboxHook) -> None:
+        """Have one more hook called from now on."""
+        self._hooks.append(hook)
+
     async def __aenter__(self) -> Self:
+        self._stopping = False  # it may have been left before
         self._task = asyncio.get_running_loop().create_task(self._run())
         return self
 

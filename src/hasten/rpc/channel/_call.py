@@ -105,6 +105,9 @@ class ClientCall(Stream):
       plan: How it goes on after an attempt; None when each is the last.
       largest_request, largest_response: Most bytes of one message, beside the connection's bound; 0 is no bound.
       refusals: Attempts that a server has not looked at.
+      within: The traceparent that its attempts are within, empty for none; None where nobody traces the call.
+      span, parent: Of the current attempt, its own traceparent and the id of the span that it is within.
+      span_field: `span` as a header field.
     """
 
     connection: "ClientConnection | None" = None
@@ -120,6 +123,10 @@ class ClientCall(Stream):
     received_bytes: int = 0
     endpoint: Any = None
     plan: "Plan | None" = None
+    within: str | None = None
+    span: str = ""
+    parent: str = ""
+    span_field: bytes = b""
     _code: grpc.StatusCode | None = None
     _details: str = ""
     _initial: "ResponseHead | None" = None

@@ -11,9 +11,10 @@ from typing import Any, Self
 import grpc
 from grpc.aio import UsageError
 
-from hasten import __version__
 from hasten._core.errors import ConfigurationError
 from hasten._core.signals import CallHook
+from hasten._core.tracing import Tracer
+from hasten._core.version import __version__
 from hasten.resilience import RetryBudget, Throttle
 from hasten.rpc._credentials import context_for_channel
 from hasten.rpc._limits import Limits
@@ -103,11 +104,10 @@ class Channel(grpc.aio.Channel):
             chosen,
             _limits(limits or Limits(), options, chosen),
             _balancing(balancing, self._service_config.balancing, chosen.balancing),
-            tuple(hooks),
+            list(hooks),
         )
         self.encoder = self._route.encoder
-        self.tracks = bool(self._route.hooks) or self._route.balancing != "pick_first"
-        self.is_plain = not self.tracks and self.compression is None and not self._route.limits.sent_message_bytes
+        self._note_hooks()
         throttling = self._service_config.retry_throttling
         throttle = Throttle(throttling.max_tokens, throttling.token_ratio) if throttling else None
         self.allowance = Allowance(retry_budget or RetryBudget(), throttle)
@@ -116,6 +116,27 @@ class Channel(grpc.aio.Channel):
         self._process = 0
         self._resting: list[CallDispatcher] = []
         self._closed = False
+
+    def add_hook(self, hook: CallHook) -> None:
+        """Have one more hook called, for calls of stubs that are made from now on."""
+        self._route.hooks.append(hook)
+        self._note_hooks()
+
+    def trace(self, tracer: Tracer) -> None:
+        """Have each attempt that hooks are told of be a span, in calls of stubs that are made from now on.
+
+        A call whose metadata has a `traceparent` is left to whoever has put it there.
+        """
+        self._route = replace(self._route, tracer=tracer)
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """Whose spans its calls are."""
+        return self._route.tracer
+
+    def _note_hooks(self) -> None:
+        self.tracks = bool(self._route.hooks) or self._route.balancing != "pick_first"
+        self.is_plain = not self.tracks and self.compression is None and not self._route.limits.sent_message_bytes
 
     # ---- where calls go
 
@@ -320,7 +341,7 @@ def _route(
     chosen: ChannelOptions,
     limits: Limits,
     balancing: Balancing,
-    hooks: tuple[CallHook, ...],
+    hooks: list[CallHook],
 ) -> Route:
     authority = chosen.authority or target.authority
     user_agent = " ".join(part for part in (chosen.user_agent_prefix, _USER_AGENT, chosen.user_agent_suffix) if part)

@@ -16,12 +16,13 @@ from dataclasses import dataclass
 import grpc
 
 from hasten._core.signals import CallFinished, CallHook, CallSignal, CallStarted
+from hasten._core.tracing import Tracer
 from hasten.rpc._limits import Limits
 from hasten.rpc.channel._backoff import Backoff, BackoffPolicy
 from hasten.rpc.channel._balancing import Endpoint, Policy, make_balancer
 from hasten.rpc.channel._call import ClientCall
 from hasten.rpc.channel._connection import ClientConnection
-from hasten.rpc.channel._encoding import RequestEncoder
+from hasten.rpc.channel._encoding import RequestEncoder, trace_field
 from hasten.rpc.channel._outliers import OutlierDetection, OutlierDetector
 from hasten.rpc.channel._resolver import Lookup, ResolutionError, Resolver, system_lookup
 from hasten.rpc.channel._subchannel import Connectivity, Subchannel
@@ -45,6 +46,7 @@ class Route:
       detection: Of outliers; None ejects none.
       resolution_seconds: Least time from one name resolution to the next.
       idle_seconds: Without a call for so long, connections are closed until the next; 0 never.
+      tracer: Begins a span for each attempt; None for none.
     """
 
     target: Target
@@ -58,7 +60,8 @@ class Route:
     backoff: BackoffPolicy
     resolution_seconds: float
     idle_seconds: float
-    hooks: tuple[CallHook, ...]
+    hooks: list[CallHook]
+    tracer: Tracer | None = None
 
 
 class CallDispatcher:
@@ -151,6 +154,9 @@ class CallDispatcher:
         self._balancer.started(endpoint)
         if call.plan is not None:
             call.plan.used.add(endpoint)
+        if call.within is not None and self._route.tracer is not None:
+            call.span, call.parent = self._route.tracer.begin(call.within)
+            call.span_field = trace_field(call.span)
         if self._route.hooks:
             self._tell(CallStarted("client", call.method.path, peer, call.attempt))
 
@@ -181,8 +187,8 @@ class CallDispatcher:
 
     def _tell_finished(self, call: ClientCall, endpoint: Endpoint, code: grpc.StatusCode, now: float) -> None:
         peer, seconds = endpoint.address.label, now - call.started_at
-        sent, received = call.sent_bytes, call.all_received_bytes
-        self._tell(CallFinished("client", call.method.path, peer, call.attempt, code.name, seconds, sent, received))
+        sizes, span = (call.sent_bytes, call.all_received_bytes), (call.span, call.parent)
+        self._tell(CallFinished("client", call.method.path, peer, call.attempt, code.name, seconds, *sizes, *span))
 
     def _tell(self, signal: CallSignal) -> None:
         for hook in self._route.hooks:

@@ -7,6 +7,7 @@ a server which remembers header blocks finds the first part whatever follows (`w
 import time
 from typing import Any
 
+from hasten._core.tracing import checked_tracestate
 from hasten.rpc.wire._compression import ACCEPT_ENCODING, IDENTITY
 from hasten.rpc.wire._hpack import encode_field, encode_string
 from hasten.rpc.wire._metadata import TRANSPORT_FIELDS, encode_pair
@@ -62,7 +63,7 @@ class RequestEncoder:
             field = self._timeouts[key] = _TIMEOUT_NAME + encode_string(encode_timeout(seconds))
         return field
 
-    def rest(self, metadata: Metadata, traceparent: str) -> bytes:
+    def rest(self, metadata: Metadata, traceparent: str, tracestate: str = "") -> bytes:
         """Return the fields for a user's metadata, and for the ambient trace unless the metadata has one.
 
         0.3 µs a pair whose key was sent before and whose value is short printable ASCII.
@@ -86,7 +87,7 @@ class RequestEncoder:
                 rest += self._encode(key, value)
             if key == "traceparent":
                 traceparent = ""
-        return rest + _TRACEPARENT_NAME + encode_string(traceparent.encode("latin-1")) if traceparent else rest
+        return rest + trace_field(traceparent) + state_field(tracestate) if traceparent else rest
 
     def _encode(self, key: str | bytes, value: str | bytes) -> bytes:
         """Return the field for a pair of metadata, nothing for one that is not the user's to send."""
@@ -98,3 +99,19 @@ class RequestEncoder:
         if not key.endswith("-bin") and len(self._names) < _MOST_NAMES:
             self._names[key] = encode_field(name, b"")[:-1]
         return encode_field(name, encoded)
+
+
+def trace_field(traceparent: str) -> bytes:
+    """Return the field for a trace."""
+    return _TRACEPARENT_NAME + encode_string(traceparent.encode("latin-1"))
+
+
+def state_field(tracestate: str) -> bytes:
+    """Return the field for what is carried on beside a trace; nothing where that is nothing, or cannot be sent."""
+    state = checked_tracestate(tracestate)
+    return encode_field(b"tracestate", state.encode()) if state else b""
+
+
+def has_trace(rest: bytes) -> bool:
+    """Whether fields that were encoded here have a trace among them; also where a value contains its name."""
+    return _TRACEPARENT_NAME in rest

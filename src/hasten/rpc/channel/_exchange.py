@@ -75,7 +75,7 @@ class Exchange(ClientCall):
         self.inbox = Inbox(connection, self.stream_id, connection.limits)
         timeout = connection.timeout_field(self.deadline) if self.deadline < math.inf else b""
         attempt = self.plan.fields() if self.plan is not None else b""
-        block = table_update + self.method.prefix + timeout + self.rest + attempt
+        block = table_update + self.method.prefix + timeout + self.rest + self.span_field + attempt
         connection.write(connection.head_frames(self.stream_id, block))
         for payload in self._sent or ():
             self._send_message(connection, payload)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from hasten._core.ambient import AMBIENT
+from hasten._core.ambient import AMBIENT, Ambient, carried
 from hasten._core.errors import ConfigurationError
 from hasten.rpc.channel._call import ClientCall, Method, checked_payload
+from hasten.rpc.channel._encoding import has_trace, state_field
 from hasten.rpc.channel._exchange import Exchange
 from hasten.rpc.channel._hedging import HedgedCall
 from hasten.rpc.channel._service_config import NOTHING_SAID, MethodConfig
@@ -36,6 +37,11 @@ class _Multicallable:
         self.config = config
         self._encode_rest = channel.encoder.rest
         self._is_plain = config == NOTHING_SAID and channel.is_plain
+        self._tracer = channel.tracer if channel.tracks else None
+
+    def _traces(self, ambient: Ambient | None) -> bool:
+        """Whether a call's attempts are spans of their own."""
+        return self._tracer is not None and self._tracer.wants("" if ambient is None else ambient.traceparent)
 
     def _prepare(
         self,
@@ -54,6 +60,9 @@ class _Multicallable:
             raise ConfigurationError("credentials", "call credentials are not supported", "send them as metadata")
         ambient, config, channel = AMBIENT.get(), self.config, self._channel
         deadline = math.inf if ambient is None else ambient.deadline
+        if self._traces(ambient) and not has_trace(call.rest):
+            call.within = "" if ambient is None else ambient.traceparent
+            call.rest += state_field(carried("tracestate") if call.within else "")
         given = [seconds for seconds in (timeout, config.timeout) if seconds is not None]
         if given:
             deadline = min(deadline, time.monotonic() + min(given))
@@ -69,7 +78,8 @@ class _Multicallable:
     def _exchange(self, metadata: "Metadata", request: bytes | None) -> Exchange:
         loop = asyncio.get_running_loop()
         ambient = AMBIENT.get()
-        rest = self._encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+        trace = "" if ambient is None or self._traces(ambient) else ambient.traceparent
+        rest = self._encode_rest(metadata, trace, carried("tracestate") if trace else "")
         return Exchange(self.method, self._channel.dispatcher(loop), rest, loop, request=request)
 
 
@@ -90,7 +100,8 @@ class UnaryUnaryMultiCallable(_Multicallable, grpc.aio.UnaryUnaryMultiCallable[A
         dispatcher = self._channel.dispatcher(loop)
         method = self.method
         ambient = AMBIENT.get()
-        rest = self._encode_rest(metadata, "" if ambient is None else ambient.traceparent)
+        trace = "" if ambient is None or self._traces(ambient) else ambient.traceparent
+        rest = self._encode_rest(metadata, trace, carried("tracestate") if trace else "")
         payload = method.serialize(request)
         if type(payload) is not bytes:
             payload = checked_payload(payload)

@@ -81,16 +81,19 @@ class UnaryUnaryCall(ClientCall, grpc.aio.UnaryUnaryCall[Any, Any]):
         call.wait_for_ready = self.wait_for_ready
         call.encoding = self.encoding
         call.tracked = self.tracked
+        call.within = self.within
         call.largest_request, call.largest_response = self.largest_request, self.largest_response
         return call
 
     def send(self, connection: "ClientConnection", table_update: bytes = b"") -> None:
-        payload, compressed = self._payload, False
+        payload, compressed, rest = self._payload, False, self.rest
         if self.tracked or self.encoding:
             payload, compressed = self.compressed(payload)
+            rest += self.span_field
         prefix = table_update + self.method.prefix
         timeout = connection.timeout_field(self.deadline) if self.deadline < math.inf else b""
-        rest = self.rest if self.plan is None else self.rest + self.plan.fields()
+        if self.plan is not None:
+            rest += self.plan.fields()
         size = len(payload) + MESSAGE_PREFIX
         output = connection.output
         length = len(prefix) + len(timeout) + len(rest)

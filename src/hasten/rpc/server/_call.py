@@ -63,6 +63,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
       admitted: The call counts against `maximum_concurrent_rpcs`.
       refusal: Answers a request that is not run, once it is complete.
       body_bytes: DATA received, without padding, if it did not come whole in one frame.
+      span, parent: Where the server is traced, the call's own traceparent, and the id of the span that it is within.
     """
 
     method: "Method"
@@ -77,6 +78,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
     request_bytes: int = 0
     response_bytes: int = 0
     started_at: float = 0.0
+    span: str = ""
+    parent: str = ""
     _rest = b""  # of the request's header block, not parsed
     _plain = True  # nothing but a message and status OK will be sent
     _code: int = _OK
@@ -104,7 +107,21 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
 
     @property
     def traceparent(self) -> str:
-        return next((value.decode("latin-1") for name, value in self.fields if name == b"traceparent"), "")
+        return self.span or self.field(b"traceparent")
+
+    @property
+    def tracestate(self) -> str:
+        """What vendors of tracing want to be carried on; empty without."""
+        return self.field(b"tracestate")
+
+    @property
+    def request_id(self) -> str:
+        """The client's `x-request-id`; empty without one."""
+        return self.field(b"x-request-id")
+
+    def field(self, wanted: bytes) -> str:
+        """Return a field of the client's metadata; empty without it."""
+        return next((value.decode("latin-1") for name, value in self.fields if name == wanted), "")
 
     @property
     def fields(self) -> "Fields":
@@ -447,6 +464,8 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
             time.monotonic() - self.started_at,
             self.response_bytes,
             self.request_bytes,
+            self.span,
+            self.parent,
         )
 
 

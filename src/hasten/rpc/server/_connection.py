@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import grpc
 
 from hasten._core.signals import CallHook, CallSignal
+from hasten._core.tracing import Tracer
 from hasten.rpc._auth_context import auth_context
 from hasten.rpc._limits import KIB, LARGEST_STREAM_ID
 from hasten.rpc._peer import peer_name
@@ -68,7 +69,8 @@ class Service(Protocol):
 
     limits: "Limits"
     compression: grpc.Compression | None
-    hooks: tuple[CallHook, ...]
+    hooks: list[CallHook]
+    tracer: Tracer | None
     counts_calls: bool
 
     def resolve(self, path: str) -> "Method | None":
@@ -333,6 +335,9 @@ class ServerConnection(Connection[ServerCall]):
 
     def _tell_start(self, call: ServerCall) -> None:
         call.started_at = time.monotonic()
+        tracer = self._service.tracer
+        if tracer is not None:
+            call.span, call.parent = tracer.begin(call.traceparent)
         self._service.tell(call.started_signal())
 
     def answer(self, call: ServerCall, payload: bytes, size: int) -> None:

@@ -12,6 +12,7 @@ from grpc.aio import ServerInterceptor
 
 from hasten._core.errors import ConfigurationError
 from hasten._core.signals import CallHook, CallSignal
+from hasten._core.tracing import Tracer
 from hasten.rpc._credentials import context_for_server
 from hasten.rpc._limits import Limits
 from hasten.rpc._options import limits_from_options, server_options
@@ -60,7 +61,8 @@ class Server(grpc.aio.Server):
         self.limits = limits_from_options(limits or Limits(), options)
         self._options = server_options(options)
         self.compression = compression or self._options.compression
-        self.hooks = tuple(hooks)
+        self.hooks = list(hooks)
+        self.tracer: Tracer | None = None
         self.counts_calls = maximum_concurrent_rpcs is not None
         self._most_calls = maximum_concurrent_rpcs or 0
         self._calls = 0
@@ -80,6 +82,14 @@ class Server(grpc.aio.Server):
         self._intercept = chain(self._interceptors, self._handlers)
 
     # ---- grpc.aio.Server
+
+    def add_hook(self, hook: CallHook) -> None:
+        """Have one more hook called, in connections that are accepted from now on."""
+        self.hooks.append(hook)
+
+    def trace(self, tracer: Tracer) -> None:
+        """Have each call that hooks are told of be a span; what its handler sends is within it."""
+        self.tracer = tracer
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._handlers.add_generic(generic_rpc_handlers)

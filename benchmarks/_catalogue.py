@@ -5,6 +5,7 @@ from benchmarks.cache._benchmark import CacheBenchmark
 from benchmarks.events._benchmark import EventsBenchmark
 from benchmarks.ledger._benchmark import LedgerBenchmark
 from benchmarks.ledger_steps import LedgerStepsBenchmark
+from benchmarks.metrics._benchmark import MetricsBenchmark
 from benchmarks.response_cache._benchmark import ResponseCacheBenchmark
 from benchmarks.rpc._benchmark import RpcBenchmark
 from hasten._core.errors import ConfigurationError
@@ -19,6 +20,7 @@ def all_benchmarks() -> tuple[Benchmark, ...]:
         CacheBenchmark(),
         ResponseCacheBenchmark(),
         EventsBenchmark(),
+        MetricsBenchmark(),
     )
 
 

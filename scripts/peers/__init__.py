@@ -1,6 +1,6 @@
 """The foreign peers that tests run against hasten: where they come from, where they are kept.
 
-`versions.toml` pins the Go peers and `grpc_js/package.json` the Node ones; `_tools.py` says for each how it is found,
+`versions.toml` pins the Go peers and `grpc_js` and `axe_core` the Node ones; `_tools.py` says for each how it is found,
 `_builds.py` builds what is missing, `_machine.py` is shared with the servers of `scripts/services`, the only user.
 Standard library only, because this also runs where nothing is installed yet.
 """

@@ -10,6 +10,13 @@ from pathlib import Path
 from peers._machine import on_path, switched_on
 
 HERE = Path(__file__).parent
+DEBIAN = {
+    "nghttp2-client": ("h2load", "nghttp"),
+    "prometheus": ("prometheus", "promtool"),
+    "prometheus-alertmanager": ("prometheus-alertmanager", "amtool"),
+    "chromium": ("chromium",),
+}
+"""Packages and the executables that tests want of them."""
 GO_LANGUAGE = "1.21"  # any later one does too: Go raises it to what the modules ask for
 
 
@@ -94,8 +101,8 @@ def tools() -> tuple[Tool, ...]:
     """Return the peers at the pinned versions."""
     pinned = tomllib.loads((HERE / "versions.toml").read_text())
     go = (go_tool(name, entry["package"], entry["modules"]) for name, entry in pinned.items())
-    nghttp2 = (DebianTool(name, "nghttp2-client") for name in ("h2load", "nghttp"))
-    return (*go, grpc_js(), *nghttp2)
+    debian = (DebianTool(name, package) for package, names in DEBIAN.items() for name in names)
+    return (*go, npm_tool("grpc-js", "@grpc/grpc-js"), npm_tool("axe-core", "axe-core"), *debian)
 
 
 def go_tool(name: str, package: str, modules: dict[str, str]) -> BuiltTool:
@@ -110,13 +117,13 @@ def go_tool(name: str, package: str, modules: dict[str, str]) -> BuiltTool:
     )
 
 
-def grpc_js() -> BuiltTool:
-    """Return the peer whose product is a folder with node_modules in it."""
-    manifest = (HERE / "grpc_js" / "package.json").read_text()
+def npm_tool(name: str, package: str) -> BuiltTool:
+    """Return the peer whose product is a folder with node_modules in it; `package` names its version."""
+    manifest = (HERE / name.replace("-", "_") / "package.json").read_text()
     quiet = ("--no-audit", "--no-fund", "--no-update-notifier", "--loglevel=error")
     return BuiltTool(
-        name="grpc-js",
-        version=json.loads(manifest)["dependencies"]["@grpc/grpc-js"],
+        name=name,
+        version=json.loads(manifest)["dependencies"][package],
         builder="npm",
         arguments=("install", "--no-package-lock", "--ignore-scripts", *quiet),
         manifest=("package.json", manifest),

@@ -207,8 +207,11 @@ class Running:
             one.process.wait()
 
     def freeze(self) -> None:
-        """Stop it in the middle of whatever it does; its connections stay open."""
+        """Stop it in the middle of whatever it does, and wait until it stands; its connections stay open."""
         self._signal(signal.SIGSTOP)
+        for one in self._processes:
+            while one.process.poll() is None and not _stands(one.process.pid):
+                time.sleep(LOOK_EVERY)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -217,6 +220,14 @@ class Running:
         for one in reversed(self._processes):
             if one.process.poll() is None:
                 os.killpg(one.process.pid, number)
+
+
+def _stands(pid: int) -> bool:
+    """Tell whether a process is stopped: a signal reaches a busy one later than `kill` returns.
+
+    Source: proc_pid_stat(5), state T.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 class Process:

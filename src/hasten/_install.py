@@ -1,21 +1,31 @@
-"""`hasten.install(app, bus=bus)`: the ledger in an app, and the buses that live and drain with it.
+"""`hasten.install(app, bus=bus)`: ledger and monitor in an app, and the buses that live and drain with it.
 
     the app starts ── its pools are there ──> the buses start, one after the other ──> requests
     requests are done ──> the buses drain, the last one first ──> the app ends
 
 What lives with an app is any async context manager: `hasten.events.Bus`, an outbox's relay, a pool of your own. Nothing
-here knows more of it.
+here knows more of it. The monitor is outermost: it watches, and the admin port answers, before the app starts.
 """
 
 import logging
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from hasten.ledger import Listener
+from hasten._monitoring import MonitorLife, make_monitor
+from hasten.admin import DEFAULT_ADMIN
+from hasten.ledger import LedgerApp, Listener, ledger_of
 from hasten.ledger import install as install_ledger
+from hasten.monitor import Monitor, is_bus
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from hasten.monitor.otel import Otlp
+    from hasten.profiling import ProfileOptions
 
 App = TypeVar("App")
 Lives = AbstractAsyncContextManager[Any, Any]
@@ -23,45 +33,160 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 _logger = logging.getLogger("hasten")
 _STATE = "_hasten_buses"  # where a Starlette app keeps its own
+_LIFE = "_hasten_monitor"
+_MOST_LAYERS = 20
 
 
 def install(
     app: App,
     *,
     service: str = "",
+    version: str = "",
     bus: Lives | Iterable[Lives] = (),
+    watch: Iterable[Any] = (),
+    slo: str | Path | None = None,
+    admin: str | None = DEFAULT_ADMIN,
+    admin_token: str = "",
+    otlp: "Otlp | str | None" = None,
+    registry: "CollectorRegistry | None" = None,
+    aliases: str = "",
+    profile: "ProfileOptions | bool" = False,
     sample_every: int = 20,
     detail: bool = False,
     listeners: Iterable[Listener] = (),
 ) -> App:
-    """Put a ledger into an ASGI app, have buses live with it, and return the app to serve.
+    """Put ledger and monitor into an ASGI app, have buses live with it, and return the app to serve.
 
     FastAPI and Starlette apps are changed in place and returned; any other ASGI app is wrapped. Nothing runs before the
-    server calls the app; see `hasten.ledger.install` for the ledger.
+    server calls the app; see `hasten.ledger.install` for the ledger, `hasten.monitor` for the metrics, and
+    `hasten.admin` for the port that serves them. The monitor is at `app.state.monitor` (Starlette) or the wrapper's
+    `monitor`.
 
     The app starts first, then the buses. When the server stops, the buses finish what they handle while all of the app
     is still there; then the app ends. A bus that does not start fails the app's start-up, after the app has ended
     again; if the app does not start, no bus does. A second call adds its buses behind those that are there; one that is
-    there already is not added again.
+    there already is not added again. It adds to what is watched, too; of `slo`, `admin`, `otlp`, `registry`,
+    `aliases` and `profile` the first call's hold.
 
-    The buses live by the app's lifespan, so something must run it: a server does, and `with TestClient(app)`, but not
-    Starlette for an app that is mounted into another. Install into the outer app, or enter
-    `inner.router.lifespan_context(inner)` in the outer one's lifespan. FastAPI starts routers with a lifespan of their
-    own that are included after this call behind the buses; include them before.
+    Admin port and buses live by the app's lifespan, so something must run it: a server does, and
+    `with TestClient(app)`, but not Starlette for an app that is mounted into another. Install into the outer app, or
+    enter `inner.router.lifespan_context(inner)` in the outer one's lifespan. FastAPI starts routers with a lifespan of
+    their own that are included after this call behind the buses; include them before.
 
     Args:
       app: The ASGI 3 app.
-      service: Name of the service in its accounts; empty for none.
-      bus: What lives with the app: a `hasten.events.Bus` or any other async context manager, or several.
+      service: Name of the service in its accounts, and Prometheus' `job`; empty for none.
+      version: Of the service, for `hasten_build_info`: dashboards show when another one came.
+      bus: What lives with the app: a `hasten.events.Bus` or any other async context manager, or several. Buses are
+        watched, and the process is ready while they are.
+      watch: What tells the monitor of itself: caches, channels, relays, servers, breakers; see `Monitor.watch`.
+      slo: A file of objectives (docs/reference/slo.md); latency thresholds get a bucket.
+      admin: Address of the admin port; if it is taken, the next that is free. None, or "off", has no port.
+      admin_token: What must be sent to the admin port; needed where others than this machine can reach it.
+      otlp: URL of an OpenTelemetry collector, `http://collector:4318`, or a `hasten.monitor.otel.Otlp` that says more:
+        it gets spans of one trace in ten that begin here and of all that others record, and the metrics.
+      registry: One of prometheus_client, `prometheus_client.REGISTRY` for example: each has the other's metrics.
+      aliases: `instrumentator` serves the names of prometheus-fastapi-instrumentator, too.
+      profile: True captures a profile when the loop is held for half a second, when a quantile is over its objective,
+        and when Alertmanager tells the admin port's /alerts of a reason; the last ones lie in
+        ~/.local/state/hasten/profiles. It lets py-spy attach, too. `hasten.profiling.ProfileOptions` says more.
+        Needs the admin port, which without it captures when somebody asks.
       sample_every: One request in this many is recorded, at random, ten a second at most; 1 records every request.
       detail: Record library calls with their arguments and sample every step (`hasten doctor`'s mode).
       listeners: Called with each `Account` on the loop's thread; must be quick.
+    Raises:
+      ConfigurationError: the objectives cannot be read, `admin` is no address or is open to others without a token,
+        something cannot be watched, or an option of `profile` is out of bounds.
+      MissingDependency: `otlp` needs the extra `otel`.
     """
+    # More than 8 parameters: each is one thing that a service has, with a default that is right for nearly everybody.
+    lives: Sequence[Lives] = (bus,) if isinstance(bus, AbstractAsyncContextManager) else tuple(bus)
+
+    def life() -> MonitorLife:
+        monitor = make_monitor(service, slo, version=version, aliases=aliases, registry=registry)
+        return MonitorLife(monitor, admin, admin_token, otlp, profile=profile)
+
+    app, monitor = _monitored(app, life)
+    monitor.watch(*watch)
+    for one in lives:
+        if is_bus(one):
+            monitor.require(one)
     app = install_ledger(app, service=service, sample_every=sample_every, detail=detail, listeners=listeners)
-    lives: Iterable[Lives] = (bus,) if isinstance(bus, AbstractAsyncContextManager) else bus
+    ledger = ledger_of(app)
+    if ledger is not None:
+        monitor.watch_ledger(ledger)
     for one in lives:
         app = _let_live(app, one)
     return app
+
+
+def monitor_of(app: Any) -> Monitor | None:
+    """Return the monitor that `install` has put into an app."""
+    life = _life_of(app)
+    return None if life is None else life.monitor
+
+
+def _life_of(app: Any) -> MonitorLife | None:
+    life = getattr(getattr(app, "state", None), _LIFE, None)
+    while life is None and isinstance(app, LedgerApp | AppWithBuses | MonitoredApp):
+        life, app = getattr(app, "life", None), app.app
+    return life if isinstance(life, MonitorLife) else None
+
+
+def _monitored(app: App, make: Callable[[], MonitorLife]) -> tuple[App, Monitor]:
+    """Return the app with a monitor in it, the one that is there already if there is."""
+    life = _life_of(app)
+    if life is not None:
+        return app, life.monitor
+    life = make()
+    if not _is_starlette(app):
+        wrapped: Any = MonitoredApp(app, life)
+        return wrapped, life.monitor
+    monitor, starlette = life.monitor, cast("Any", app)
+    build = starlette.build_middleware_stack
+    starlette.build_middleware_stack = lambda: monitor.watch_app(build(), life, routed_by=app)
+    if starlette.middleware_stack is not None:
+        starlette.middleware_stack = monitor.watch_app(starlette.middleware_stack, life, routed_by=app)
+    starlette.state.monitor = monitor
+    setattr(starlette.state, _LIFE, life)
+    return app, monitor
+
+
+class MonitoredApp:
+    """An ASGI app with a monitor around it; `async`, since servers tell ASGI 3 from 2 by that."""
+
+    def __init__(self, app: Any, life: MonitorLife) -> None:
+        self.app = app
+        self.life = life
+        self._layer = life.monitor.watch_app(app, life, routed_by=_routed_by(app))
+
+    @property
+    def ledger(self) -> Any:
+        """The ledger of the app within, where `hasten.ledger.install` looks for it."""
+        return getattr(self.app, "ledger", None)
+
+    @property
+    def monitor(self) -> Monitor:
+        """Of the app."""
+        return self.life.monitor
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Run the app for one connection."""
+        await self._layer(scope, receive, send)
+
+
+def _routed_by(app: Any) -> Any:
+    """Return the Starlette app behind layers that say what they are around; None where there is none."""
+    for _ in range(_MOST_LAYERS):
+        if app is None or _is_starlette(app):
+            return app
+        app = getattr(app, "app", None)
+    return None
+
+
+def _is_starlette(app: Any) -> bool:
+    starlette: Any = sys.modules.get("starlette.applications")
+    return starlette is not None and isinstance(app, starlette.Starlette)
 
 
 def _let_live(app: App, one: Lives) -> App:
@@ -72,8 +197,7 @@ def _let_live(app: App, one: Lives) -> App:
         return app
     together = Together()
     together.add(one)
-    starlette: Any = sys.modules.get("starlette.applications")
-    if starlette is not None and isinstance(app, starlette.Starlette):
+    if _is_starlette(app):
         _wrap_lifespan(app, together)
         return app
     wrapped: Any = AppWithBuses(app, together)
@@ -160,6 +284,11 @@ class AppWithBuses:
     def ledger(self) -> Any:
         """The ledger of the app within, where `hasten.ledger.install` looks for it."""
         return getattr(self.app, "ledger", None)
+
+    @property
+    def monitor(self) -> Any:
+        """The monitor of the app within."""
+        return getattr(self.app, "monitor", None)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Run the app for one connection."""

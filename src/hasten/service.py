@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -14,10 +13,14 @@ import msgspec
 import uvicorn
 
 from hasten._core.errors import ConfigurationError, TargetUnreachable
-from hasten.ledger import Recorder, install
+from hasten._install import install, monitor_of
+from hasten._monitoring import monitoring
+from hasten.ledger import Recorder
+from hasten.monitor import Monitor
 
 if TYPE_CHECKING:
     from hasten.events import Bus
+    from hasten.profiling import ProfileOptions
 
 Loop = Literal["uvloop", "asyncio"]
 
@@ -30,6 +33,10 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
       service: Name in accounts and messages.
       sample_every: One request in this many is recorded; recording to a folder records every one.
       record: Folder for `<service>-<pid>.accounts`; None records nothing.
+      slo: File of objectives.
+      admin: Address of the admin port; None has none. What the app has installed itself comes first.
+      admin_token: Needed where others than this machine can reach it.
+      profile: What is captured by itself.
       grace: Seconds that requests in flight have to finish after a stop signal.
     """
 
@@ -38,6 +45,10 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     service: str = "app"
     sample_every: int = 20
     record: Path | None = None
+    slo: Path | None = None
+    admin: str | None = None
+    admin_token: str = ""
+    profile: "ProfileOptions | bool" = False
     loop: Loop = "uvloop"
     http: Literal["httptools", "h11"] = "httptools"
     grace: float = 10.0
@@ -58,6 +69,10 @@ def serve(app: Any, options: ServiceOptions, announce: Callable[[str], None]) ->
         app = install(
             app,
             service=options.service,
+            slo=options.slo,
+            admin=options.admin,
+            admin_token=options.admin_token,
+            profile=options.profile,
             sample_every=1 if recorder else options.sample_every,
             detail=recorder is not None,
             listeners=(recorder,) if recorder else (),
@@ -82,7 +97,12 @@ def _run(app: Any, options: ServiceOptions, listener: socket.socket, announce: C
         log_level="warning",
         timeout_graceful_shutdown=max(1, round(options.grace)),
     )
-    server = _Server(config, lambda: announce(_announcement(options.service, listener)))
+
+    def started() -> None:
+        announce(_announcement(options.service, listener))
+        _announce_admin(announce, options.service, monitor_of(app))
+
+    server = _Server(config, started)
     # uvicorn raises the stop signal again once it has stopped: to a handler of ours, so that a graceful stop exits 0.
     for stop in (signal.SIGTERM, signal.SIGINT):
         signal.signal(stop, lambda *_: None)
@@ -131,6 +151,11 @@ def _announcement(service: str, listener: socket.socket) -> str:
     return f"hasten: {service} listening on http://{address}"
 
 
+def _announce_admin(announce: Callable[[str], None], service: str, monitor: Monitor | None) -> None:
+    if monitor is not None and monitor.url:
+        announce(f"hasten: {service} is seen live on {monitor.url}")
+
+
 # ---- a bus alone
 
 
@@ -139,18 +164,17 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
       service: Name in messages.
+      slo, admin, admin_token, profile: As of an app.
       grace: Seconds that messages under way have to finish after a stop signal; None leaves it to the bus's `drain`.
     """
 
     service: str = "bus"
+    slo: Path | None = None
+    admin: str | None = None
+    admin_token: str = ""
+    profile: "ProfileOptions | bool" = False
     loop: Loop = "uvloop"
     grace: float | None = None
-
-
-def is_bus(value: Any) -> bool:
-    """Tell whether it is a bus; without loading what makes them."""
-    events: Any = sys.modules.get("hasten.events")
-    return events is not None and isinstance(value, events.Bus)
 
 
 def consume(bus: "Bus", options: ConsumerOptions, announce: Callable[[str], None]) -> bool:
@@ -193,12 +217,25 @@ class _Consuming:
         loop = asyncio.get_running_loop()
         for stop in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(stop, self._stop)
+        options = self._options
+        async with monitoring(
+            service=options.service,
+            slo=options.slo,
+            admin=options.admin,
+            admin_token=options.admin_token,
+            profile=options.profile,
+        ) as monitor:
+            monitor.require(self._bus)
+            return await self._consume(monitor)
+
+    async def _consume(self, monitor: Monitor) -> bool:
         async with AsyncExitStack() as leaving:
-            entering = loop.create_task(leaving.enter_async_context(self._bus))
+            entering = asyncio.get_running_loop().create_task(leaving.enter_async_context(self._bus))
             if not await _ends_before(entering, self._stopped):
                 return True
             leaving.push_async_callback(self._drain, leaving.pop_all())
             self._announce(_consumption(self._options.service, self._bus))
+            _announce_admin(self._announce, self._options.service, monitor)
             await self._stopped.wait()
         return not self._hurried.is_set()
 

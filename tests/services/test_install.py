@@ -138,7 +138,7 @@ def test_kafka_is_fetched_once(machine: Machine, monkeypatch: pytest.MonkeyPatch
     machine.put("java", OLD_JAVA)
     assert machine.messages() == []
     listed = machine.services("list").stdout.splitlines()
-    assert f"kafka              {place}" in listed
+    assert f"{'kafka':<24}{place}" in listed
 
 
 def test_interruption_ends_maven(machine: Machine) -> None:

@@ -47,6 +47,14 @@ SERVERS = {
 """Given, so that none is started."""
 
 
+DEBIAN = {
+    f"HASTEN_TEST_{name.upper().replace('-', '_')}": f"/{name}"
+    for name in ("h2load", "nghttp", "prometheus", "promtool", "prometheus-alertmanager", "amtool", "chromium")
+}
+"""Given, so that none is installed."""
+NODE_PEERS = ("AXE_CORE", "GRPC_JS")
+
+
 class Machine:
     """A machine whose PATH holds only what a test puts there; its servers and Debian's peers are given.
 
@@ -74,12 +82,7 @@ class Machine:
 
     def environment(self, **changes: str) -> dict[str, str]:
         others = {name: value for name, value in os.environ.items() if not name.startswith("HASTEN_")}
-        given = {
-            **SERVERS,
-            "HASTEN_TEST_H2LOAD": "/h2load",
-            "HASTEN_TEST_NGHTTP": "/nghttp",
-        }
-        return others | given | {"PATH": str(self.path), "XDG_CACHE_HOME": str(self.cache)} | changes
+        return others | SERVERS | DEBIAN | {"PATH": str(self.path), "XDG_CACHE_HOME": str(self.cache)} | changes
 
     def services(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(self.script), *arguments]
@@ -106,14 +109,14 @@ def builders(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("builders")
 def test_peers_are_built_and_given_by_path(machine: Machine) -> None:
-    """The command finds each peer's path in HASTEN_TEST_<NAME>, in the cache, and grpc-js as a folder."""
+    """The command finds each peer's path in HASTEN_TEST_<NAME>, in the cache, and those of Node as folders."""
     peers = machine.peers()
     for name in GO_PEERS:
         path = Path(peers[name])
         assert path.is_relative_to(machine.cache / "hasten-peers")
         assert path.name == name.lower().replace("_", "-")
         assert path.read_text().strip() == str(machine.path / "go")
-    assert Path(peers["GRPC_JS"], "node_modules").is_dir()
+    assert all(Path(peers[name], "node_modules").is_dir() for name in NODE_PEERS)
     assert (peers["H2LOAD"], peers["NGHTTP"]) == ("/h2load", "/nghttp")
 
 
@@ -123,14 +126,16 @@ def test_peers_are_built_once(machine: Machine) -> None:
     first = machine.peers()
     (machine.path / "npm").unlink()
     assert machine.peers() == first
-    assert (machine.runs("go"), machine.runs("npm")) == (len(GO_PEERS), 1)
+    assert (machine.runs("go"), machine.runs("npm")) == (len(GO_PEERS), len(NODE_PEERS))
 
 
 @pytest.mark.usefixtures("builders")
 def test_each_peer_is_one_line(machine: Machine) -> None:
     """A build is said in one line when it ends, and in no line on the next run."""
     first = machine.services("run", "--", sys.executable, "-c", "")
-    assert len(re.findall(r"^services: \S+ \S+ built in \d+ s$", first.stderr, re.MULTILINE)) == len(GO_PEERS) + 1
+    assert len(re.findall(r"^services: \S+ \S+ built in \d+ s$", first.stderr, re.MULTILINE)) == len(GO_PEERS) + len(
+        NODE_PEERS
+    )
     assert "buil" not in machine.services("run", "--", sys.executable, "-c", "").stderr
 
 
@@ -166,7 +171,7 @@ def test_nothing_is_built_where_that_is_forbidden(machine: Machine) -> None:
 def test_without_a_builder_peers_are_missing(machine: Machine) -> None:
     """Where Go or Node is not installed the command runs without their peers, each with its reason."""
     done = machine.services("run", "--", sys.executable, "-c", PRINT_PEERS)
-    assert set(json.loads(done.stdout)) == {*SERVERS, "HASTEN_TEST_H2LOAD", "HASTEN_TEST_NGHTTP"}
+    assert set(json.loads(done.stdout)) == {*SERVERS, *DEBIAN}
     assert re.search(r"^services: grpcurl is missing: .*no go on PATH", done.stderr, re.MULTILINE)
     assert re.search(r"^services: grpc-js is missing: .*no npm on PATH", done.stderr, re.MULTILINE)
 
@@ -178,7 +183,7 @@ def test_failed_build_is_one_line(machine: Machine) -> None:
     done = machine.services("run", "--", sys.executable, "-c", PRINT_PEERS)
     assert re.search(r"^services: grpcurl \S+ cannot be built: fetching \| no such version$", done.stderr, re.MULTILINE)
     assert "HASTEN_TEST_GRPC_JS" in json.loads(done.stdout)
-    assert [name for name in machine.kept() if not name.startswith("grpc-js-")] == []
+    assert [name for name in machine.kept() if not name.startswith(("axe-core-", "grpc-js-"))] == []
 
 
 def test_missing_peer_fails_where_servers_are_required(machine: Machine) -> None:
@@ -198,7 +203,7 @@ def test_interruption_ends_builds(machine: Machine) -> None:
     os.mkfifo(pids)
     machine.put("go", ENDLESS)
     command = [sys.executable, str(machine.script), "run", "--", sys.executable, "-c", "print('ran')"]
-    given = {f"HASTEN_TEST_{name}": "/given" for name in (*GO_PEERS[1:], "GRPC_JS")}
+    given = {f"HASTEN_TEST_{name}": "/given" for name in (*GO_PEERS[1:], *NODE_PEERS)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, env=machine.environment(**given), stdout=pipe, stderr=pipe, text=True) as process:
         pid = int(pids.read_text())  # the builder runs
@@ -224,7 +229,8 @@ def test_list_shows_peers(machine: Machine) -> None:
 def test_every_version_is_pinned() -> None:
     """Each peer names one exact version of each module that it is built from."""
     go = tomllib.loads((PEERS / "versions.toml").read_text())
-    node = json.loads((PEERS / "grpc_js" / "package.json").read_text())["dependencies"]
+    manifests = [json.loads((PEERS / name.lower() / "package.json").read_text()) for name in NODE_PEERS]
+    node = {package: version for manifest in manifests for package, version in manifest["dependencies"].items()}
     versions = [version for peer in go.values() for version in peer["modules"].values()]
     assert all(re.fullmatch(r"v\d+\.\d+\.\d+(\+incompatible)?", version) for version in versions)
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in node.values())

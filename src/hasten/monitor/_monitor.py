@@ -1,0 +1,330 @@
+"""What one process knows of itself, as metrics: requests, calls, messages, caches, the loop.
+
+    monitor = Monitor("orders", objectives=read_objectives("slo.toml"))
+    monitor.watch(cache, channel, server, bus)      # they tell it, or are asked when somebody reads
+    monitor.snapshot()                              # all metrics at this moment, in any thread
+
+`hasten.install` makes one for an app and serves it on the admin port; `hasten.monitoring` does for a process without an
+app. Nothing here opens a port, starts a thread or reads a file.
+"""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
+
+import msgspec
+
+from hasten._core.errors import ConfigurationError
+from hasten.monitor import _catalogue as catalogue
+from hasten.monitor._aliases import INSTRUMENTATOR, instrumentator
+from hasten.monitor._caches import breaker_readings, cache_hook, cache_reader
+from hasten.monitor._calls import Calls
+from hasten.monitor._messages import Messages
+from hasten.monitor._process import process_reader, started_at
+from hasten.monitor._recorder import Reading, Recorder
+from hasten.monitor._requests import AsgiApp, Life, Requests, requests_layer
+from hasten.monitor._runtime import Runtime
+from hasten.monitor._snapshot import Family, Snapshot
+from hasten.monitor._traces import TraceKeeper
+from hasten.monitor.slo import Objective, bounds_of
+from hasten.resilience import Breaker
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from hasten.events import Bus
+    from hasten.ledger import Ledger
+    from hasten.monitor._registry import SharedRegistry
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that should hold in a process.
+
+    Attributes:
+      name: The same each time: `database`, `consumer orders.paid billing`.
+      ok: Whether it holds.
+      reason: Why not, in one line; empty if it holds.
+      required: While it does not hold, the process is not ready.
+    """
+
+    name: str
+    ok: bool = True
+    reason: str = ""
+    required: bool = True
+
+
+class Pool(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool of connections at one moment.
+
+    Attributes:
+      used, idle: Connections that somebody has, and that nobody has.
+      limit: Of both together.
+      waiting: Callers that wait for one; 0 where that is not known.
+    """
+
+    used: int
+    idle: int
+    limit: int
+    waiting: int = 0
+
+
+class Follower(Protocol):
+    """Sees all that a monitor watches: `hasten.monitor.otel.Telemetry`."""
+
+    def watch(self, thing: Any) -> None:
+        """See something that `Monitor.watch` takes."""
+
+    def watch_requests(self, requests: Requests) -> None:
+        """See the app's requests."""
+
+    def watch_ledger(self, ledger: "Ledger") -> None:
+        """See the ledger."""
+
+    def readings(self) -> Iterable[Reading]:
+        """Return its own metrics, in any thread."""
+
+
+class Monitor:
+    """The metrics of one process. One event loop's; may be read in any thread.
+
+    Args:
+      service: Its name: Prometheus' `job`.
+      worker: Its number among the processes of the service; stands on every series.
+      version: Of the service, for `hasten_build_info`.
+      objectives: What the service promises; histograms get a bucket for each threshold.
+      aliases: `instrumentator` adds the names of prometheus-fastapi-instrumentator; empty adds none.
+    Raises:
+      ConfigurationError: there are no such aliases.
+
+    Attributes:
+      ledger: Where the time of its requests goes, if there is one.
+      url: Of the admin port that serves it; empty while there is none.
+      traces: What it did in traces that somebody has asked for.
+    """
+
+    def __init__(
+        self,
+        service: str = "",
+        *,
+        worker: str = "0",
+        version: str = "",
+        objectives: Iterable[Objective] = (),
+        aliases: str = "",
+    ) -> None:
+        self.service = service
+        self.registry: SharedRegistry | None = None
+        self._aliased = _aliased(aliases)
+        self.objectives = tuple(objectives)
+        self.worker = worker
+        self.ledger: Ledger | None = None
+        self.url = ""
+        self._checks: list[Callable[[], Iterable[Check]]] = []
+        self._watched: list[object] = []
+        self._required: list[object] = []
+        self._followers: list[Follower] = []
+        self._names: set[str] = set()
+        self._recorder = Recorder(bounds_of(self.objectives))
+        self._requests = Requests(self._recorder)
+        self._calls = Calls(self._recorder)
+        self._messages = Messages(self._recorder)
+        self.runtime = Runtime(self._recorder, self._executors)
+        self._recorder.add_reader(process_reader(service, version))
+        self._recorder.add_reader(self._read_ledger)
+        self._recorder.add_reader(self._read_checks)
+        self._reading = threading.Lock()  # readers are not made to run twice at once
+        self.traces = TraceKeeper()
+        self.follow(self.traces)
+
+    # ---- what is watched
+
+    def watch(self, *things: Any) -> None:
+        """Have the metrics of parts of hasten in it: a `Cache`, `Bus`, `Relay`, `Channel`, `Server`, or `Breaker`.
+
+        What is watched already is not watched twice. A channel is given before its stubs are made, and a bus before it
+        starts. Caches are named by their namespace, several of one with a number.
+
+        Raises:
+          ConfigurationError: it is none of them.
+        """
+        for thing in things:
+            if not any(thing is each for each in self._watched):
+                self._watch(thing)
+                self._watched.append(thing)
+                for follower in self._followers:
+                    follower.watch(thing)
+
+    def follow(self, follower: Follower) -> None:
+        """Have something else see what is watched, now and later, and have its own metrics among the others."""
+        self._followers.append(follower)
+        self._recorder.add_reader(follower.readings)
+        follower.watch_requests(self._requests)
+        if self.ledger is not None:
+            follower.watch_ledger(self.ledger)
+        for thing in self._watched:
+            follower.watch(thing)
+
+    @property
+    def app(self) -> Any:
+        """The Starlette app whose routes name the requests, if there is one."""
+        return self._requests.app
+
+    @property
+    def watched(self) -> tuple[object, ...]:
+        """What `watch` was given, in its order."""
+        return tuple(self._watched)
+
+    def _watch(self, thing: Any) -> None:
+        if _is_of("hasten.cache", "Cache", thing):
+            name = self._name_for(thing.namespace)
+            thing.add_hook(cache_hook(self._recorder, name))
+            self._recorder.add_reader(cache_reader(name, thing.statistics))
+        elif _is_of("hasten.rpc", "Channel", thing) or _is_of("hasten.rpc", "Server", thing):
+            thing.add_hook(self._calls.note)
+        elif is_bus(thing):
+            thing.add_hook(self._messages.note)
+            self.add_checks(lambda: self._checks_of(thing))
+        elif _is_of("hasten.events.outbox", "Relay", thing):
+            thing.add_hook(self._messages.note_outbox)
+        elif isinstance(thing, Breaker):
+            self.watch_breaker("breaker", thing)
+        else:
+            kinds = "a Cache, Bus, Relay, Channel, Server or Breaker"
+            raise ConfigurationError(f"watch {type(thing).__name__}", "nothing to be read in it", f"give {kinds}")
+
+    def require(self, bus: "Bus") -> None:
+        """Watch a bus, and have the process be ready only while the bus is: a process that is there for its consumers.
+
+        One that is only watched may be away: who writes to an outbox serves on without a broker.
+        """
+        self.watch(bus)
+        self._required.append(bus)
+
+    def _checks_of(self, bus: "Bus") -> list[Check]:
+        required = any(bus is each for each in self._required)
+        return [Check(name=one.name, ok=one.ok, reason=one.reason, required=required) for one in bus.checks()]
+
+    def watch_breaker(self, name: str, breaker: Breaker) -> None:
+        """Have a breaker's state in the metrics, by a name that says what is behind it."""
+        name = self._name_for(name)
+        self._recorder.add_reader(lambda: breaker_readings(name, breaker.statistics()))
+
+    def watch_pool(self, name: str, read: Callable[[], Pool]) -> None:
+        """Have a pool of connections in the metrics.
+
+        Args:
+          read: Returns its numbers; called in another thread than the loop's, so it only looks.
+        """
+        name = self._name_for(name)
+
+        def readings() -> Iterable[Reading]:
+            now = read()
+            yield catalogue.POOL_CONNECTIONS, (name, "used"), now.used
+            yield catalogue.POOL_CONNECTIONS, (name, "idle"), now.idle
+            yield catalogue.POOL_CONNECTIONS, (name, "limit"), now.limit
+            yield catalogue.POOL_WAITING, (name,), now.waiting
+
+        self._recorder.add_reader(readings)
+
+    def _name_for(self, wanted: str) -> str:
+        name = wanted
+        number = 1
+        while name in self._names:
+            number += 1
+            name = f"{wanted}-{number}"
+        self._names.add(name)
+        return name
+
+    def watch_ledger(self, ledger: "Ledger") -> None:
+        """Have what a ledger sees of the loop in the metrics."""
+        if self.ledger is None:
+            self.ledger = self._requests.ledger = ledger
+            ledger.hooks.append(self.runtime.note)
+            for follower in self._followers:
+                follower.watch_ledger(ledger)
+
+    def watch_app(self, app: AsgiApp, life: Life, *, routed_by: Any = None) -> AsgiApp:
+        """Return an ASGI app that calls `app`, and has its requests counted.
+
+        Args:
+          routed_by: The Starlette app whose routes name the requests, if there is one.
+        """
+        self._requests.app = routed_by
+        return requests_layer(app, self._requests, life)
+
+    # ---- readiness
+
+    def add_checks(self, checks: Callable[[], Iterable[Check]]) -> None:
+        """Have something asked for what should hold; in any thread, at once."""
+        self._checks.append(checks)
+
+    def checks(self) -> tuple[Check, ...]:
+        """Return what should hold, in any thread; one that cannot be asked does not hold."""
+        found: list[Check] = []
+        for ask in list(self._checks):
+            try:
+                found.extend(ask())
+            except Exception as error:
+                found.append(Check(name=getattr(ask, "__qualname__", "check"), ok=False, reason=str(error)))
+        return tuple(found)
+
+    # ---- reading
+
+    def snapshot(self) -> Snapshot:
+        """Return all metrics as they are now, in any thread."""
+        with self._reading:
+            families = self._recorder.read()
+            if self._aliased is not None:
+                families += self._aliased(families)
+            return Snapshot(self.service, self.worker, started_at(), time.time(), families)
+
+    def share(self, registry: "CollectorRegistry") -> None:
+        """Have the metrics of a registry of prometheus_client in the scrape, and these in its own.
+
+        Raises:
+          ConfigurationError: both have a metric of one name.
+        """
+        from hasten.monitor._registry import SharedRegistry  # prometheus_client, which whoever has a registry has
+
+        metrics = catalogue.CATALOGUE if self._aliased is None else (*catalogue.CATALOGUE, *INSTRUMENTATOR)
+        shared = SharedRegistry(registry, self.snapshot, metrics)
+        shared.check()
+        self.registry = shared
+
+    def blocked_at(self) -> str:
+        """Return what holds the loop now, `orders.py:41 place_order`, in any thread; empty where nothing is seen."""
+        loop = self.runtime.loop
+        return "" if loop is None or self.ledger is None else self.ledger.holder(loop)
+
+    def _executors(self) -> tuple[ThreadPoolExecutor, ...]:
+        return () if self.ledger is None else self.ledger.executors()
+
+    def _read_ledger(self) -> Iterable[Reading]:
+        if self.ledger is not None:
+            for endpoint, totals in self.ledger.totals().items():
+                yield catalogue.LEDGER_REQUESTS, (endpoint,), totals.requests
+                for kind, seconds in totals.seconds.items():
+                    yield catalogue.LEDGER_SECONDS, (endpoint, kind.value), seconds
+
+    def _read_checks(self) -> Iterable[Reading]:
+        for check in self.checks():
+            yield catalogue.CHECK, (check.name, str(check.required).lower()), int(check.ok)
+
+
+def _aliased(aliases: str) -> Callable[[Iterable[Family]], tuple[Family, ...]] | None:
+    if aliases not in {"", "instrumentator"}:
+        raise ConfigurationError(f"aliases {aliases!r}", "there are none", "say instrumentator, or nothing")
+    return instrumentator if aliases else None
+
+
+def is_bus(thing: object) -> "TypeGuard[Bus]":
+    """Whether `Monitor.require` takes it."""
+    return _is_of("hasten.events", "Bus", thing)
+
+
+def _is_of(module: str, name: str, thing: object) -> bool:
+    """Whether it is an instance of a class of hasten, without loading what nobody has."""
+    found: Any = getattr(sys.modules.get(module), name, None)
+    return found is not None and isinstance(thing, found)

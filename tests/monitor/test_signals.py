@@ -1,0 +1,286 @@
+"""Calls, messages, caches and the loop: what they tell becomes their metrics."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from hasten._core.errors import ConfigurationError
+from hasten._core.signals import (
+    CallFinished,
+    CallStarted,
+    Collected,
+    EventBacklog,
+    EventBuried,
+    EventDelivered,
+    EventHandled,
+    EventPublished,
+    EventRetried,
+    LoopHeld,
+    OutboxLag,
+    RequestRecorded,
+)
+from hasten.cache import Cache
+from hasten.events import Bus
+from hasten.monitor import Check, Monitor, Pool
+from hasten.monitor import _catalogue as catalogue
+from hasten.monitor._metric import OTHER, Metric
+from hasten.monitor._snapshot import HistogramValue
+from hasten.resilience import Breaker
+
+METHOD = "/shop.Catalog/Get"
+
+
+@pytest.fixture
+def monitor() -> Monitor:
+    return Monitor("test")
+
+
+def read(monitor: Monitor, metric: Metric) -> dict[tuple[str, ...], float]:
+    """Return the values of a metric by labels; of a histogram how many there were."""
+    with ThreadPoolExecutor(1) as thread:  # as the admin port does; never on a loop
+        family = thread.submit(monitor.snapshot).result().family(metric)
+    return {
+        one.values: one.value.count if isinstance(one.value, HistogramValue) else one.value for one in family.series
+    }
+
+
+def test_calls_that_are_made(monitor: Monitor) -> None:
+    """Each attempt of a call is timed, by its status, and counted by why it was made."""
+    for attempt, code in (("first", "UNAVAILABLE"), ("retry", "OK"), ("hedge", "OK")):
+        monitor._calls.note(CallStarted("client", METHOD, "ipv4:127.0.0.1:1", attempt))  # type: ignore[arg-type]
+        monitor._calls.note(CallFinished("client", METHOD, "ipv4:127.0.0.1:1", attempt, code, 0.01, 10, 20))  # type: ignore[arg-type]
+    assert read(monitor, catalogue.RPC_CLIENT_DURATION) == {(METHOD, "UNAVAILABLE"): 1, (METHOD, "OK"): 2}
+    attempts = read(monitor, catalogue.RPC_CLIENT_ATTEMPTS)
+    assert attempts == {(METHOD, "first"): 1, (METHOD, "retry"): 1, (METHOD, "hedge"): 1}
+    assert read(monitor, catalogue.RPC_BYTES) == {("client", "sent", METHOD): 30, ("client", "received", METHOD): 60}
+    assert read(monitor, catalogue.RPC_SERVER_ACTIVE) == {}
+
+
+def test_calls_that_are_answered(monitor: Monitor) -> None:
+    """Methods that the server does not have are one series, whatever their names; calls under way are counted."""
+    for name in ("/a/B", "/c/D", METHOD):
+        monitor._calls.note(CallStarted("server", name, "peer", "first"))
+    assert read(monitor, catalogue.RPC_SERVER_ACTIVE) == {(): 3}
+    for name, code in (("/a/B", "UNIMPLEMENTED"), ("/c/D", "UNIMPLEMENTED"), (METHOD, "OK")):
+        monitor._calls.note(CallFinished("server", name, "peer", "first", code, 0.01, 1, 1))
+    assert read(monitor, catalogue.RPC_SERVER_DURATION) == {(OTHER, "UNIMPLEMENTED"): 2, (METHOD, "OK"): 1}
+    assert read(monitor, catalogue.RPC_SERVER_ACTIVE) == {(): 0}
+
+
+def test_messages(monitor: Monitor) -> None:
+    """Publishing, handling, retries, dead letters and backlogs are told apart by topic, group and outcome."""
+    note = monitor._messages.note
+    of = ("orders.paid", "mail")
+    note(EventPublished("orders.paid", True, 0.01, 100))  # noqa: FBT003 - as the signals are made
+    note(EventPublished("orders.paid", False, 5.0, 100))  # noqa: FBT003
+    note(EventDelivered(*of, 1, 0, 100))
+    note(EventHandled(*of, 1, False, 0.2, 0.5))  # noqa: FBT003
+    note(EventHandled(*of, 2, True, 0.2, -0.5))  # noqa: FBT003 - two machines' clocks
+    note(EventRetried(*of, 1, "failed", 1.0))
+    note(EventBuried(*of, "rejected"))
+    note(EventBacklog(*of, 7, 1))
+    assert read(monitor, catalogue.MESSAGES_SENT) == {("orders.paid", ""): 1, ("orders.paid", "unconfirmed"): 1}
+    assert read(monitor, catalogue.PUBLISH_DURATION) == {("orders.paid", "publish"): 2}
+    assert read(monitor, catalogue.MESSAGES_CONSUMED) == {of: 1}
+    assert read(monitor, catalogue.PROCESS_DURATION) == {(*of, "failed"): 1, (*of, ""): 1}
+    assert read(monitor, catalogue.EVENT_WAIT) == {of: 2}
+    assert read(monitor, catalogue.EVENT_RETRIES) == {(*of, "failed"): 1}
+    assert read(monitor, catalogue.DEAD_LETTERS) == {(*of, "rejected"): 1}
+    assert read(monitor, catalogue.CONSUMER_LAG) == {of: 7}
+    assert read(monitor, catalogue.DEAD_LETTER_BACKLOG) == {of: 1}
+    monitor._messages.note_outbox(OutboxLag("outbox", 3, 1.5, 1))
+    assert read(monitor, catalogue.OUTBOX_WAITING) == {("outbox",): 3}
+    assert read(monitor, catalogue.OUTBOX_OLDEST) == {("outbox",): 1.5}
+    assert read(monitor, catalogue.OUTBOX_REFUSED) == {("outbox",): 1}
+
+
+def test_the_ledgers_signals(monitor: Monitor) -> None:
+    """Steps, waits for threads, collections and blocking sites are counted; what the kernel did is nobody's fault."""
+    note = monitor.runtime.note
+    note(RequestRecorded((0.001, 0.002), (0.1,)))
+    note(Collected(2, 0.03))
+    note(LoopHeld("app.py:12 handler", 0.5, preempted=False))
+    note(LoopHeld("app.py:12 handler", 0.25, preempted=False))
+    note(LoopHeld("", 0.1, preempted=False))
+    note(LoopHeld("app.py:90 innocent", 9.0, preempted=True))
+    assert read(monitor, catalogue.LOOP_STEP) == {(): 2}
+    assert read(monitor, catalogue.THREADPOOL_WAIT) == {(): 1}
+    assert read(monitor, catalogue.GC_PAUSE) == {("2",): 1}
+    assert read(monitor, catalogue.LOOP_BLOCKING) == {("app.py:12 handler",): 2, ("unknown",): 1}
+    assert read(monitor, catalogue.LOOP_BLOCKING_TIME) == {("app.py:12 handler",): 0.75, ("unknown",): 0.1}
+
+
+def test_a_cache(monitor: Monitor) -> None:
+    """A watched cache's lookups, loads and size are its metrics; another of the same namespace has another name."""
+    first, second = Cache(), Cache()
+    monitor.watch(first, second, first)
+
+    @first.cached(ttl=30, name="price")
+    async def price(product: int) -> int:
+        if product < 0:
+            raise LookupError
+        return product
+
+    async def use() -> None:
+        for product in (1, 1, 1, 2):
+            await price(product)
+        with pytest.raises(LookupError):
+            await price(-1)
+
+    asyncio.run(use())
+    requests = read(monitor, catalogue.CACHE_REQUESTS)
+    assert {values[2]: count for values, count in requests.items() if values[:2] == ("hasten", "price")} == {
+        "hit": 2,
+        "stale": 0,
+        "miss": 3,
+    }
+    loads = read(monitor, catalogue.CACHE_LOADS)
+    assert loads == {("hasten", "price", "loader", "ok"): 2, ("hasten", "price", "loader", "error"): 1}
+    assert read(monitor, catalogue.CACHE_LOAD_DURATION) == {("hasten", "price", "loader"): 3}
+    assert read(monitor, catalogue.CACHE_ENTRIES) == {("hasten",): 2, ("hasten-2",): 0}
+
+
+def test_breakers_and_pools(monitor: Monitor) -> None:
+    """A breaker's state and a pool's numbers are read when somebody asks."""
+    breaker = Breaker()
+    pool = [Pool(used=1, idle=2, limit=10)]
+    monitor.watch_breaker("redis", breaker)
+    monitor.watch_pool("database", lambda: pool[0])
+    breaker.timed_out()
+    assert read(monitor, catalogue.BREAKER_STATE) == {("redis",): 2.0}
+    assert read(monitor, catalogue.BREAKER_CALLS)["redis", "timeout"] == 1
+    pool[0] = Pool(used=10, idle=0, limit=10, waiting=3)
+    states = {"used": 10, "idle": 0, "limit": 10}
+    assert read(monitor, catalogue.POOL_CONNECTIONS) == {("database", state): n for state, n in states.items()}
+    assert read(monitor, catalogue.POOL_WAITING) == {("database",): 3}
+
+
+def test_what_cannot_be_watched(monitor: Monitor) -> None:
+    """Something else than a part of hasten is refused, with what would be taken."""
+    with pytest.raises(ConfigurationError, match="watch dict: nothing to be read in it; give a Cache"):
+        monitor.watch({})
+
+
+def test_a_bus(monitor: Monitor) -> None:
+    """A watched bus tells of its messages, and its checks are the process's."""
+    bus = Bus("memory://")
+    handled = asyncio.Event()
+
+    @bus.subscribe("orders.paid", group="mail")
+    async def mail(order: int) -> None:
+        handled.set()
+
+    monitor.watch(bus)
+    assert not any(check.required for check in monitor.checks())
+    monitor.require(bus)
+    assert all(check.required for check in monitor.checks())
+
+    async def use() -> None:
+        assert [check.ok for check in monitor.checks() if check.name == "bus"] == [False]
+        async with bus:
+            await bus.publish("orders.paid", 1)
+            await handled.wait()
+            assert {check.name for check in monitor.checks()} == {"bus", "broker", "consumer orders.paid mail"}
+            assert all(check.ok for check in monitor.checks())
+
+    asyncio.run(use())
+    assert read(monitor, catalogue.MESSAGES_SENT) == {("orders.paid", ""): 1}
+    assert read(monitor, catalogue.MESSAGES_CONSUMED) == {("orders.paid", "mail"): 1}
+    assert read(monitor, catalogue.CHECK)["bus", "true"] == 0
+
+
+def test_a_check_that_cannot_be_asked(monitor: Monitor) -> None:
+    """A check that raises does not hold; the others are asked all the same."""
+
+    def broken() -> Any:
+        raise OSError("no route")
+
+    monitor.add_checks(broken)
+    monitor.add_checks(lambda: [Check(name="disk")])
+    first, second = monitor.checks()
+    assert (first.ok, first.reason) == (False, "no route")
+    assert (second.name, second.ok) == ("disk", True)
+
+
+# ---- the loop
+
+
+@pytest.mark.may_block
+def test_a_blocked_loop_is_seen_from_outside(monitor: Monitor) -> None:
+    """While the loop is held another thread sees for how long; afterwards it does not, and the lag has been counted."""
+    held = threading.Event()
+    seen: list[float] = []
+
+    def look() -> None:
+        held.wait()
+        while not seen or seen[-1] < 0.15:
+            seen.append(monitor.runtime.blocked_for())
+
+    async def hold() -> None:
+        monitor.runtime.start()
+        held.set()
+        looking = threading.Thread(target=look)
+        looking.start()
+        while looking.is_alive():
+            time.sleep(0.01)  # what is to be seen
+        beaten = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.12, beaten.set)
+        await beaten.wait()
+        assert monitor.runtime.blocked_for() == 0.0
+        monitor.runtime.stop()
+
+    asyncio.run(hold())
+    assert seen[-1] >= 0.15
+    assert read(monitor, catalogue.LOOP_LAG)[()] >= 1
+    assert read(monitor, catalogue.LOOP_BLOCKED) == {}
+
+
+def test_a_loop_that_has_ended(monitor: Monitor) -> None:
+    """A loop that was closed without a word is not blocked; a new one can be watched."""
+
+    async def leave() -> None:
+        monitor.runtime.start()
+
+    asyncio.run(leave())
+    assert monitor.runtime.blocked_for() == 0.0
+    assert read(monitor, catalogue.LOOP_TASKS) == {}
+    asyncio.run(leave())
+
+
+def test_tasks_and_threads(monitor: Monitor) -> None:
+    """Tasks that are not done, and threads that are at work, are counted while the loop runs."""
+    import anyio.to_thread  # as FastAPI does
+
+    go_on, begun = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait()
+
+    async def use() -> None:
+        monitor.runtime.start()
+        task = asyncio.create_task(anyio.to_thread.run_sync(work))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        seen = await asyncio.to_thread(lambda: (threads(), read_tasks()))
+        go_on.set()
+        await task
+        assert seen[0]["anyio", "busy"] == 1
+        assert seen[0]["anyio", "limit"] == 40
+        assert seen[1] >= 2
+        monitor.runtime.stop()
+
+    def threads() -> dict[tuple[str, ...], float]:
+        family = monitor.snapshot().family(catalogue.THREADPOOL_THREADS)
+        return {one.values: one.value for one in family.series if not isinstance(one.value, HistogramValue)}
+
+    def read_tasks() -> float:
+        (series,) = monitor.snapshot().family(catalogue.LOOP_TASKS).series
+        assert not isinstance(series.value, HistogramValue)
+        return series.value
+
+    asyncio.run(use())

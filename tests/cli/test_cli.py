@@ -14,7 +14,9 @@ import hasten
 from hasten._core.errors import ConfigurationError, HastenError, InvalidMeasurement, TargetUnreachable
 from hasten.cli import app, main
 
-VERBS = ("doctor", "check", "load", "run", "events")
+VERBS = (
+    "doctor", "check", "load", "compare", "gate", "run", "top", "trace", "monitor", "profile", "profiles", "events",
+)  # fmt: skip
 
 
 def run(*arguments: str) -> int:
@@ -45,6 +47,22 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     """`--version` prints name and version on stdout."""
     assert run("--version") == 0
     assert capsys.readouterr() == (f"hasten {hasten.__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "without"),
+    [(["--version"], "hasten.load hasten.ledger"), (["load", "nowhere"], "hasten.monitor hasten.compare")],
+)
+def test_a_command_imports_what_it_needs_alone(arguments: list[str], without: str) -> None:
+    """What other verbs need is not imported, so that a command starts at once."""
+    program = (
+        "import sys\nfrom hasten.cli import main\n"
+        "try:\n    main(sys.argv[1:])\nfinally:\n    print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    imported = done.stderr.splitlines()[-1].split()
+    assert "hasten.cli" in imported
+    assert not set(without.split()) & set(imported)
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])

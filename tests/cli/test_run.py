@@ -35,9 +35,9 @@ TELLS = """
 async def app(scope, receive, send):
     if scope["type"] != "http":
         return
-    protocol = type(getattr(send, "__self__", None)).__module__.encode()
+    whole = str("hasten.whole" in scope).encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": protocol})
+    await send({"type": "http.response.body", "body": whole})
 """
 FAILS = """
 from contextlib import asynccontextmanager
@@ -96,8 +96,8 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def running(folder: Path, *options: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """Run `hasten run` in a folder; yield the process and its URL; end it if the test has not."""
-    command = [sys.executable, "-m", "hasten", "run", *options]
+    """Run `hasten run` without an admin port; yield the process and its URL; end it if the test has not."""
+    command = [sys.executable, "-m", "hasten", "run", "--admin", "off", *options]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
@@ -135,15 +135,30 @@ def test_serves_records_and_stops_gracefully(folder: Path, options: tuple[str, .
     assert [account.target for account in read_accounts(file)] == ["/items/1", "/items/2"]
 
 
-@pytest.mark.parametrize(
-    ("options", "module"),
-    [((), "hasten.http._protocol"), (("--http", "h11"), "uvicorn.protocols.http.h11_impl")],
-)
-def test_serves_by_a_protocol(folder: Path, options: tuple[str, ...], module: str) -> None:
-    """Requests that are not recorded reach the app with the `send` of our protocol, or of the one that is named."""
+@pytest.mark.parametrize(("options", "whole"), [((), "True"), (("--http", "h11"), "False")])
+def test_serves_by_a_protocol(folder: Path, options: tuple[str, ...], whole: str) -> None:
+    """Requests that are not recorded reach the app with a `send` by which it can answer at once, if ours can."""
     with running(folder, "tells:app", "--port", "0", "--sample-every", "1000000", *options) as (_, url):
         answers = [urllib.request.urlopen(url, timeout=10).read().decode() for _ in range(3)]
-    assert answers == [module] * 3
+    assert answers == [whole] * 3
+
+
+def test_the_admin_port_is_said(folder: Path) -> None:
+    """What serves an app serves an admin port, says where, and names the routes of the app there."""
+    with running(folder, "shop:app", "--port", "0", "--admin", "127.0.0.1:0") as (process, url):
+        found = re.fullmatch(r"hasten: shop is seen live on (http://\S+)", line_of(process.stderr))
+        assert found
+        assert urllib.request.urlopen(f"{url}/items/1", timeout=10).read() == b"1"
+        assert b'http_route="/items/{item}"' in urllib.request.urlopen(f"{found[1]}/metrics", timeout=10).read()
+
+
+def test_an_admin_port_that_cannot_be(folder: Path) -> None:
+    """Exit 2 for what is no address, or open to others without a token; exit 3 for one that cannot be bound."""
+    assert refused(folder, "shop:app", "--port", "0", "--admin", "nowhere")[0] == 2
+    code, said = refused(folder, "shop:app", "--port", "0", "--admin", "0.0.0.0:0")
+    assert (code, "give admin_token=" in said) == (2, True)
+    code, said = refused(folder, "shop:app", "--port", "0", "--admin", "192.0.2.1:9464", "--admin-token", "t")
+    assert (code, "192.0.2.1:9464: Cannot assign requested address" in said) == (3, True)
 
 
 def test_an_interrupt_ends_it_quietly(folder: Path) -> None:
@@ -220,8 +235,8 @@ def write_mailer(
 
 @contextmanager
 def consuming(folder: Path, *options: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run `hasten run mailer:bus` in a folder; end it if the test has not."""
-    command = [sys.executable, "-m", "hasten", "run", "mailer:bus", *options]
+    """Run `hasten run mailer:bus` without an admin port; end it if the test has not."""
+    command = [sys.executable, "-m", "hasten", "run", "mailer:bus", "--admin", "off", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         try:

@@ -4,13 +4,18 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 
 from hasten._core.errors import ConfigurationError
 from hasten._core.targets import find_target, import_app, import_object
+from hasten.admin import DEFAULT_ADMIN
 from hasten.cli._console import messages
 from hasten.cli._options import TargetArgument, duration_option
-from hasten.service import ConsumerOptions, Loop, ServiceOptions, consume, is_bus, serve
+from hasten.monitor import is_bus
+from hasten.profiling import ProfileOptions
+from hasten.profiling._triggers import WHEN_ASKED
+from hasten.service import ConsumerOptions, Loop, ServiceOptions, consume, serve
 
 _FOR_APPS = ("host", "port", "sample_every", "record", "http")
 _INTERRUPTED = 130
@@ -39,6 +44,43 @@ def run(
             help="Record every request in detail into this folder, for hasten doctor --from.",
         ),
     ] = None,
+    slo: Annotated[
+        Path | None,
+        typer.Option(envvar="HASTEN_SLO", help="File of objectives: latency thresholds get a bucket of their own."),
+    ] = None,
+    admin: Annotated[
+        str,
+        typer.Option(
+            envvar="HASTEN_ADMIN",
+            metavar="ADDRESS",
+            help="Where /metrics, /readyz and the live page are, on a thread of their own; the next free port if this "
+            "one is taken; off for none. With --record there is none.",
+        ),
+    ] = DEFAULT_ADMIN,
+    admin_token: Annotated[
+        str,
+        typer.Option(
+            envvar="HASTEN_ADMIN_TOKEN", help="What must be sent to the admin port, where others can reach it."
+        ),
+    ] = "",
+    profile: Annotated[  # noqa: FBT002 - a flag is what typer makes of a bool
+        bool,
+        typer.Option(
+            "--profile/--no-profile",
+            envvar="HASTEN_PROFILE",
+            help="Capture profiles when the loop is held, an objective is missed, or Alertmanager tells the admin "
+            "port's /alerts, and let py-spy attach. Without it, when somebody asks.",
+        ),
+    ] = False,
+    profiles: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="HASTEN_PROFILES",
+            metavar="FOLDER",
+            help="Keep the last profiles here; default: ~/.local/state/hasten/profiles/SERVICE.",
+            show_default=False,
+        ),
+    ] = None,
     loop: Annotated[Loop, typer.Option(envvar="HASTEN_LOOP", help="Event loop to run on.")] = "uvloop",
     http: Annotated[
         Literal["httptools", "h11"], typer.Option(envvar="HASTEN_HTTP", help="HTTP/1.1 parser.")
@@ -53,12 +95,22 @@ def run(
     module:bus, has its consumers run, without a port; --grace is the bus's own drain if it is not given.
     """
     name = find_target(target, Path.cwd())
+    address = admin if record is None else None
     service = service or name.partition(":")[0].rpartition(".")[2]
     found = _imported(name)
     if is_bus(found):
         _refuse_options_of_apps(context, name)
         bounded = grace if _source(context, "grace") != "DEFAULT" else None
-        if not consume(found, ConsumerOptions(service=service, loop=loop, grace=bounded), _announce):
+        consuming = ConsumerOptions(
+            service=service,
+            slo=slo,
+            admin=address,
+            admin_token=admin_token,
+            profile=_profile_options(profiles, by_itself=profile),
+            loop=loop,
+            grace=bounded,
+        )
+        if not consume(found, consuming, _announce):
             raise typer.Exit(_INTERRUPTED)
         return
     options = ServiceOptions(
@@ -67,11 +119,20 @@ def run(
         service=service,
         sample_every=sample_every,
         record=record,
+        slo=slo,
+        admin=address,
+        admin_token=admin_token,
+        profile=_profile_options(profiles, by_itself=profile),
         loop=loop,
         http=http,
         grace=grace,
     )
     serve(found, options, _announce)
+
+
+def _profile_options(folder: Path | None, *, by_itself: bool) -> ProfileOptions:
+    options = ProfileOptions() if by_itself else WHEN_ASKED
+    return msgspec.structs.replace(options, folder=folder)
 
 
 def _imported(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`python -m examples.shop`: start an edition of the shop, or the demo that diagnoses the slow one."""
+"""`python -m examples.shop`: start an edition of the shop, make its data, or have the slow one diagnosed."""
 
 import argparse
 import asyncio
@@ -20,7 +20,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is 3 when the shop cannot run."""
     options = _parser().parse_args(arguments)
     try:
-        return _demo() if options.command == "demo" else _serve(options)
+        if options.command == "demo":
+            return _demo()
+        database = _data(options)
+        if options.command == "data":
+            print(database)
+            return 0
+        return _serve(options, database)
     except ShopFailed as error:
         print(f"shop: {error}", file=sys.stderr)
         return 3
@@ -33,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in EDITIONS:
         edition = commands.add_parser(name, help=f"start the {name} edition and run it until interrupted")
+        edition.add_argument("--host", default=HOST, help=f"address that storefronts listen on (default {HOST})")
         edition.add_argument("--port", type=int, default=8000, help="public port; 0 picks a free one (default 8000)")
         edition.add_argument(
             "--storefronts",
@@ -43,18 +50,25 @@ def _parser() -> argparse.ArgumentParser:
             help="how many; the others get free ports",
         )
         edition.add_argument("--database", type=Path, help="SQLite file (default: SHOP_DATABASE, else beside the code)")
+    data = commands.add_parser("data", help="make the data set, unless it is there, and print its path")
+    data.add_argument("--database", type=Path, help="SQLite file (default: SHOP_DATABASE, else beside the code)")
     commands.add_parser("demo", help=f"diagnose the slow edition under load and write {REPORT.name}")
     return parser
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _data(options: argparse.Namespace) -> Path:
+    """Make the data set unless it is there; return its path."""
     database = database_path(options.database, os.environ)
     try:
         ensure_with_notice(database)
     except OSError as error:
         raise ShopFailed(f"cannot make the data set {database}: {error.strerror}") from error
+    return database.resolve()
+
+
+def _serve(options: argparse.Namespace, database: Path) -> int:
     edition = EDITIONS[options.command].with_storefronts(options.storefronts)
-    asyncio.run(run(edition, options.port, database))
+    asyncio.run(run(edition, options.port, database, options.host))
     return 0
 
 

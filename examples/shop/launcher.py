@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parents[2]
 """The checkout: where `examples` can be imported from."""
 
 HOST = "127.0.0.1"
+ADMIN_PORT = 9464
+"""The first storefront's admin port; each further service wants the next, and takes one behind it if that is taken."""
+
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 15.0
 """Seconds a process has for ending by itself, above the 10 it gives requests in flight; then it is killed."""
@@ -43,13 +46,14 @@ class Service:
     recorded: bool = True
     protocol: Literal["http", "grpc", "events"] = "http"
 
-    def command(self, port: int) -> list[str]:
+    def command(self, port: int, host: str = HOST) -> list[str]:
         """The command that serves it on port."""
-        where = [self.app, "--host", HOST, "--port", str(port)]
+        where = [self.app, "--host", host, "--port", str(port)]
         if self.protocol == "grpc":
             return [sys.executable, "-m", "examples.shop.fast", *where]
         if self.protocol == "events":
-            return [sys.executable, "-m", "hasten", "run", self.app, "--service", self.name]
+            promises = ["--slo", "examples/shop/fast/slo.toml"]
+            return [sys.executable, "-m", "hasten", "run", self.app, "--service", self.name, *promises]
         if self.recorded:
             return [sys.executable, "-m", "hasten", "run", *where, "--service", self.name]
         return [sys.executable, "-m", "uvicorn", *where, "--log-level", "warning", "--no-access-log"]
@@ -164,8 +168,11 @@ class _Child:
         return ShopFailed(f"{self.service.name} ended early with exit code {code}{self.last_words()}")
 
 
-async def run(edition: Edition, port: int, database: Path) -> None:
+async def run(edition: Edition, port: int, database: Path, host: str = HOST) -> None:
     """Run the edition with its first storefront on port until SIGINT or SIGTERM; port 0 picks a free one.
+
+    Args:
+      host: Address that the storefronts listen on.
 
     Raises:
       ShopFailed: the port is taken, a process ended early or did not answer within `START_TIMEOUT`.
@@ -180,7 +187,7 @@ async def run(edition: Edition, port: int, database: Path) -> None:
     children: list[_Child] = []
     with tempfile.TemporaryDirectory(prefix="shop-") as messages:
         try:
-            await _start(edition, ports, database, Path(messages), children)
+            await _start(edition, ports, host, database, Path(messages), children)
             await _until(stop, children, edition.greeting(ports, os.environ))
         finally:
             await _end_all(children, edition)
@@ -215,22 +222,28 @@ def _environment(edition: Edition, ports: Sequence[int], database: Path) -> Mapp
 
 
 async def _start(
-    edition: Edition, ports: Sequence[int], database: Path, messages: Path, children: list[_Child]
+    edition: Edition, ports: Sequence[int], host: str, database: Path, messages: Path, children: list[_Child]
 ) -> None:
     """Start every service, adding it to children at once, and return when stopped or all answer."""
     environment = _environment(edition, ports, database)
-    for service, port in zip(edition.services, ports, strict=True):
+    for number, (service, port) in enumerate(zip(edition.services, ports, strict=True)):
         path = messages / f"{service.name}.stderr"
         with path.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                *service.command(port),
+                *service.command(port, host if number < edition.storefronts else HOST),
                 cwd=ROOT,
-                env=environment,
+                env={**environment, "HASTEN_ADMIN": _admin(environment, number)},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=stderr,
             )
         children.append(_Child(service, port, process, path))
+
+
+def _admin(environment: Mapping[str, str], number: int) -> str:
+    """Return where the admin port of the service of this number is to be: behind the first one's."""
+    host, _, port = environment.get("HASTEN_ADMIN", f"{HOST}:{ADMIN_PORT}").rpartition(":")
+    return f"{host}:{int(port) + number}" if port.isdigit() else port
 
 
 async def _until(stop: asyncio.Event, children: Sequence[_Child], greeting: str) -> None:

@@ -16,6 +16,7 @@ from examples.shop.fast.settings import Settings
 from examples.shop.fast.stock import Stock
 from examples.shop.proto.stock_pb2 import GetLevelsReply, GetLevelsRequest
 from examples.shop.proto.stock_pb2_grpc import add_StockServicer_to_server
+from hasten.monitor import Monitor
 from tests.cache.backplanes.servers import RedisServer
 from tests.shop.in_process import SERVICES, UNREACHABLE, FastShop, barrier, fast_shop
 
@@ -167,7 +168,7 @@ def test_not_ready_without_the_others(data_set: Path) -> None:
     settings = Settings(target, target, target, target, UNREACHABLE, UNREACHABLE, data_set)
 
     async def start() -> None:
-        async with open_backends(settings, Timeouts(warm_up=0.05)):
+        async with open_backends(settings, Timeouts(warm_up=0.05), Monitor("storefront")):
             pytest.fail("became ready")
 
     with pytest.raises(ExceptionGroup) as caught:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_reads_and_writes(path: Path) -> None:
     async def work(database: Database) -> None:
         await database.write(set_level, 7)
         assert await asyncio.gather(*(database.read(level) for _ in range(20))) == [7] * 20
+
+    use(path, work)
+
+
+def test_work_is_within_its_request(path: Path) -> None:
+    """Work in a thread has the caller's context variables, as the trace that an event in the outbox carries."""
+    request: ContextVar[str] = ContextVar("request")
+
+    def named(_: sqlite3.Connection) -> str:
+        return request.get()
+
+    async def work(database: Database) -> None:
+        request.set("one")
+        assert await database.write(named) == "one"
 
     use(path, work)
 

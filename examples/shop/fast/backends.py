@@ -14,6 +14,7 @@ from examples.shop.proto.reviews_pb2 import GetReviewsReply, GetReviewsRequest
 from examples.shop.proto.reviews_pb2_grpc import ReviewsStub
 from examples.shop.proto.stock_pb2 import ChangeLevelRequest, GetLevelsReply, GetLevelsRequest, Level
 from examples.shop.proto.stock_pb2_grpc import StockStub
+from hasten.monitor import Monitor
 from hasten.rpc import Channel
 
 
@@ -76,7 +77,7 @@ class Backends:
 
 
 @asynccontextmanager
-async def open_backends(settings: Settings, timeouts: Timeouts) -> AsyncIterator[Backends]:
+async def open_backends(settings: Settings, timeouts: Timeouts, monitor: Monitor) -> AsyncIterator[Backends]:
     """Connect to every service, so that no request has to, and close the channels at the end.
 
     Raises:
@@ -90,9 +91,11 @@ async def open_backends(settings: Settings, timeouts: Timeouts) -> AsyncIterator
     }
     async with AsyncExitStack() as stack:
         channels = {name: await stack.enter_async_context(Channel(target)) for name, target in targets.items()}
-        async with asyncio.TaskGroup() as warm_up:
-            for name, channel in channels.items():
-                warm_up.create_task(connected(name, channel, timeouts.warm_up))
+        monitor.watch(*channels.values())
+        reaching = (connected(name, channel, timeouts.warm_up) for name, channel in channels.items())
+        found = await asyncio.gather(*reaching, return_exceptions=True)  # each is waited for, to name all that is away
+        if failures := [outcome for outcome in found if isinstance(outcome, Exception)]:
+            raise ExceptionGroup("services that could not be reached", failures)
         yield Backends(**channels, timeouts=timeouts)
 
 

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -30,12 +31,12 @@ class Threads:
         self._executor = ThreadPoolExecutor(len(connections), thread_name_prefix=name)
 
     async def run(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what `work` returns.
+        """Return what `work` returns; it has the caller's context variables, and so the trace of the request.
 
         Cancellation: work that waits for a thread is dropped; work that has begun ends, and its result is lost.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, lambda: self._use(work, *args, **kwargs))
+        return await loop.run_in_executor(self._executor, copy_context().run, lambda: self._use(work, *args, **kwargs))
 
     def _use(self, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         connection = self._idle.pop()  # there are as many as threads, so one is always idle

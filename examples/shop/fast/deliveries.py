@@ -33,7 +33,8 @@ class Deliveries:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._outbox = Outbox(SqliteDatabase(settings.database), origin="storefront")
-        self._relay: Relay | None = None
+        self.bus = Consumers(settings) if settings.broker is None else Bus(settings.broker_url)
+        self.relay = Relay(self._outbox, self.bus, lease=LEASE)
 
     def create_tables(self, connection: sqlite3.Connection) -> None:
         """Make the outbox where there is none."""
@@ -51,8 +52,7 @@ class Deliveries:
 
     def wake(self) -> None:
         """Have it published at once: it was committed. Another storefront's relay looks once in a second."""
-        if self._relay is not None:
-            self._relay.wake()
+        self.relay.wake()
 
     async def __aenter__(self) -> Self:
         self._living = asyncio.create_task(self._live())
@@ -67,15 +67,10 @@ class Deliveries:
         said = ""
         while True:
             try:
-                async with self._bus() as bus, Relay(self._outbox, bus, lease=LEASE) as self._relay:
+                async with self.bus, self.relay:
                     await asyncio.Event().wait()  # until it is cancelled
             except Exception as error:  # whatever it is, orders are taken
                 if repr(error) != said:
                     said = repr(error)
                     logger.warning("publishes no events for now: %s: %s", type(error).__name__, error)
             await asyncio.sleep(TRY_AGAIN)
-
-    def _bus(self) -> Bus:
-        if self._settings.broker is None:
-            return Consumers(self._settings)
-        return Bus(self._settings.broker_url)

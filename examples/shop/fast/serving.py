@@ -1,7 +1,7 @@
 """Runs one of the gRPC services: ready when its port answers, and calls in flight finish when it stops."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc.aio
@@ -9,9 +9,10 @@ from grpc_health.v1.health import aio as health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
+import hasten
 from examples.shop.fast.database import Database, open_database
 from examples.shop.fast.freshness import open_cache
-from examples.shop.fast.settings import Settings
+from examples.shop.fast.settings import SLO, Settings
 from hasten.cache import Cache
 from hasten.rpc import Server
 
@@ -40,9 +41,20 @@ async def serving(
     The service has loaded what it needs before the port is bound, so who can connect can call. Health checks tell
     balancers to look elsewhere as soon as it stops.
     """
-    async with open_database(settings.database) as database, aclosing(open_cache(settings)) as cache:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database))
+        cache = await stack.enter_async_context(aclosing(open_cache(settings)))
         server = Server(interceptors=interceptors)
         service = await add_service(server, Resources(database, cache))
+        await stack.enter_async_context(
+            hasten.monitoring(
+                service=service.rpartition(".")[2].lower(),
+                watch=(server, cache),
+                slo=SLO,
+                admin=settings.admin,
+                admin_token=settings.admin_token,
+            )
+        )
         checks = health.HealthServicer()
         add_HealthServicer_to_server(checks, server)
         await checks.set(service, HealthCheckResponse.SERVING)

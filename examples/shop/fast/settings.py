@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from examples.shop.data import database_path
+from hasten.admin import DEFAULT_ADMIN
+
+SLO = Path(__file__).with_name("slo.toml")
+"""What each service promises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class Settings:
       broker: What events go through, as `amqp://localhost` or `kafka://localhost:9092`; without one the storefront
         handles them itself.
       topic: Of the events; another shop at the same broker has another one.
+      admin: Where a process shows its health and its metrics.
+      admin_token: Needed where others than this machine can ask there.
     """
 
     catalog: str
@@ -28,6 +34,8 @@ class Settings:
     redis: str | None = None
     broker: str | None = None
     topic: str = "orders.placed"
+    admin: str = DEFAULT_ADMIN
+    admin_token: str = ""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -43,6 +51,8 @@ class Settings:
             redis=environment.get("SHOP_REDIS_URL") or None,
             broker=environment.get("SHOP_BROKER_URL") or None,
             topic=environment.get("SHOP_TOPIC") or "orders.placed",
+            admin=environment.get("HASTEN_ADMIN") or DEFAULT_ADMIN,
+            admin_token=environment.get("HASTEN_ADMIN_TOKEN", ""),
         )
 
     @property

@@ -28,7 +28,7 @@ from examples.shop.fast.models import (
 from examples.shop.fast.page_parts import PageParts
 from examples.shop.fast.partners import Partners, open_partners
 from examples.shop.fast.response_time import ResponseTime
-from examples.shop.fast.settings import Settings
+from examples.shop.fast.settings import SLO, Settings
 from hasten.cache import Cache
 from hasten.http import ResponseCache
 
@@ -104,7 +104,7 @@ def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI: 
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """Connect before the first request; the server finishes the last one before this closes what it needs."""
         async with AsyncExitStack() as stack:
-            backends = await stack.enter_async_context(open_backends(settings, timeouts))
+            backends = await stack.enter_async_context(open_backends(settings, timeouts, app.state.monitor))
             partners = await stack.enter_async_context(open_partners(settings))
             database = await stack.enter_async_context(open_database(settings.database))
             await database.write(deliveries.create_tables)
@@ -120,7 +120,15 @@ def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI: 
     app.add_middleware(ResponseCache, cache=cache, rules=rules(cache))
     app.add_middleware(ResponseCache, cache=cache, rules=page_rules(cache), shared=False, name="pages")
     app.add_middleware(ResponseTime)  # outside of the caches: each answer has a time of its own
-    return hasten.install(app, service="storefront", bus=deliveries)
+    return hasten.install(
+        app,
+        service="storefront",
+        bus=deliveries,
+        watch=(cache, deliveries.bus, deliveries.relay),  # not required: orders are taken without a broker
+        slo=SLO,
+        admin=settings.admin,
+        admin_token=settings.admin_token,
+    )
 
 
 app = storefront(Settings.from_environment(os.environ))

@@ -138,11 +138,22 @@ def test_commands_exist(arguments: list[str]) -> None:
     command: Any = get_command(app)
     left = list(arguments)
     while commands := getattr(command, "commands", {}):
+        unnamed = next((below for below in commands.values() if below.hidden), None)
+        if unnamed is not None and left[0] not in commands:
+            command = unnamed
+            continue
         verb = left.pop(0)
         assert verb in commands, verb
         command = commands[verb]
     known = {name for parameter in command.params for name in parameter.opts}
     assert {argument for argument in left if argument.startswith("--")} <= known
+
+
+def parameters_of(command: Any) -> Iterator[Any]:
+    """Yield what a command takes, and the commands below it."""
+    yield from command.params
+    for below in getattr(command, "commands", {}).values():
+        yield from parameters_of(below)
 
 
 def test_command_reference_is_complete() -> None:
@@ -152,7 +163,7 @@ def test_command_reference_is_complete() -> None:
     for verb, details in command.commands.items():
         assert f"## hasten {verb}" in text
         section = text.split(f"## hasten {verb}\n")[1].split("\n## ")[0]
-        for parameter in details.params:
+        for parameter in parameters_of(details):
             if parameter.param_type_name == "option" and parameter.name != "help":
                 missing = [word for word in (*parameter.opts, parameter.envvar) if f"`{word}" not in section]
                 assert not missing, f"{verb}: {missing}"

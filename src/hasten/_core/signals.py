@@ -5,6 +5,7 @@ Whoever emits builds the record only when a hook is there. A hook that raises ha
 loop's exception handler.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -38,6 +39,7 @@ class CallFinished(msgspec.Struct, frozen=True, gc=False):
       seconds: From `CallStarted` to the end.
       sent_bytes, received_bytes: Serialised messages, without framing, after compression.
       traceparent, parent: The span that it was, and the id of the one that it was within; empty where nobody traces.
+      recorded: The `started` of the account that its handler will get; infinite if none.
     """
 
     side: Side
@@ -50,6 +52,7 @@ class CallFinished(msgspec.Struct, frozen=True, gc=False):
     received_bytes: int
     traceparent: str = ""
     parent: str = ""
+    recorded: float = math.inf
 
 
 CallSignal = CallStarted | CallFinished
@@ -121,6 +124,7 @@ class EventHandled(msgspec.Struct, frozen=True, gc=False):
       seconds: That it took.
       waited: Seconds from the message's publishing to the handler's start, by both processes' clocks.
       traceparent, parent: The span that it was, and the id of the one that it was within; empty where nobody traces.
+      recorded: The `started` of the account that it will get, a batch's for one of its messages; infinite if none.
     """
 
     topic: str
@@ -131,6 +135,7 @@ class EventHandled(msgspec.Struct, frozen=True, gc=False):
     waited: float
     traceparent: str = ""
     parent: str = ""
+    recorded: float = math.inf
 
 
 class EventRetried(msgspec.Struct, frozen=True, gc=False):

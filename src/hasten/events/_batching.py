@@ -18,13 +18,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hasten._core.ambient import AMBIENT, Carried
-from hasten._core.tracing import NO_SPAN, trace_id_of
+from hasten._core.tracing import NO_SPAN, is_asked, trace_id_of
 from hasten.events._broker import Delivery, Intake, Subscription
 from hasten.events._consumer import Consumer, Handling, logger, monotonic_of
 from hasten.events._envelope import Envelope
 from hasten.events._errors import Malformed
 from hasten.events._once import Claim, Standing
 from hasten.events._policy import Batch
+from hasten.ledger import recorded_since
 
 _AT_ONCE = -math.inf  # since when what need not wait has been there
 
@@ -238,23 +239,36 @@ class BatchConsumer(Consumer):
         tracer = self.tracer
         spans = [NO_SPAN if tracer is None else tracer.begin(envelope.traceparent) for envelope in envelopes]
         AMBIENT.set(_ambient_of(envelopes, () if tracer is None else [span for span, _ in spans]))
-        began, ok = time.monotonic(), False
+        ok = False
         try:
-            await self._handling.call.many(list(fit.values()), envelopes)
+            chosen = next((at for at, (span, _) in enumerate(spans) if is_asked(span)), 0)
+            await self._recorded(spans[chosen][0], self._call_with_all, fit, envelopes, spans, chosen)
             ok = True
         except Exception as error:  # one of them was done already (AlreadyDone), or rejected: it will be again, alone
             what = f"{type(error).__name__}: {error}"
             logger.warning("%s: a batch of %d: %s; now one by one", self._handling.call.name, len(fit), what)
         finally:
-            if self._handling.hooks:
-                for envelope, span in zip(envelopes, spans, strict=True):
-                    self._tell_handled(envelope, envelope.attempt, began, span, ok=ok)
             if not ok:
                 await self._release(fit, claims)
         if not ok:
             for envelope in envelopes:
                 self._tell_retried(envelope.attempt, "batch", 0.0)
         return ok
+
+    async def _call_with_all(
+        self, fit: dict[Delivery, Any], envelopes: Sequence[Envelope], spans: Sequence[tuple[str, str]], chosen: int
+    ) -> None:
+        """Call the handler, and tell of each message; an account is the chosen one's."""
+        began, ok = time.monotonic(), False
+        try:
+            await self._handling.call.many(list(fit.values()), envelopes)
+            ok = True
+        finally:
+            if self._handling.hooks:
+                recorded = recorded_since()
+                for at, (envelope, span) in enumerate(zip(envelopes, spans, strict=True)):
+                    theirs = recorded if at == chosen else math.inf
+                    self._tell_handled(envelope, envelope.attempt, began, span, theirs, ok=ok)
 
     # ---- once
 

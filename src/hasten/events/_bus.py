@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from hasten._core.ambient import AMBIENT
 from hasten._core.errors import ConfigurationError
@@ -28,6 +28,9 @@ from hasten.events._payload import JSON, MSGPACK, Encoder, Format
 from hasten.events._policy import Batch, RetryPolicy
 from hasten.events._readiness import Check, Watch
 from hasten.events._telling import tell
+
+if TYPE_CHECKING:
+    from hasten.ledger import WorkRecorder
 
 MOST_UNDER_WAY = 65_535
 """Messages of one subscription that a process may have at once: AMQP's prefetch has 16 bits."""
@@ -80,6 +83,7 @@ class Bus:
         self._drain = drain
         self._hooks = list(hooks)
         self._tracer: Tracer | None = None
+        self._recorder: WorkRecorder | None = None
         self._encode = Encoder(form)
         self._content_type = JSON if form == "json" else MSGPACK
         self._new_id = Ids()
@@ -292,6 +296,10 @@ class Bus:
         """Have each publishing, and from the next start on each handling of a message, be a span."""
         self._tracer = tracer
 
+    def record(self, recorder: "WorkRecorder") -> None:
+        """Have some of what is handled from the next start on be in a ledger."""
+        self._recorder = recorder
+
     async def start(self) -> None:
         """Connect, and have messages delivered to the subscribed functions.
 
@@ -304,7 +312,7 @@ class Bus:
         self._started = True
         self._consumers = {key: make() for key, make in self._makers.items()}
         for consumer in self._consumers.values():
-            consumer.tracer = self._tracer
+            consumer.tracer, consumer.recorder = self._tracer, self._recorder
         await self.broker.start()
         await asyncio.gather(*(consumer.start(self.broker) for consumer in self._consumers.values()))
         self._watch.start(self._consumers.values())

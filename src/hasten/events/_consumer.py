@@ -18,9 +18,9 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, TypeVarTuple
 
 from hasten._core.ambient import AMBIENT, Carried
 from hasten._core.signals import EventBuried, EventDelivered, EventHandled, EventHook, EventRetried
@@ -33,6 +33,13 @@ from hasten.events._once import AlreadyDone, Claim, Once, Standing
 from hasten.events._policy import RetryPolicy
 from hasten.events._progress import Progress
 from hasten.events._telling import tell
+from hasten.ledger import recorded_since
+
+if TYPE_CHECKING:
+    from hasten.ledger import WorkRecorder
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 MOST_RETURNED = 20
 """A message that came back so often without an answer goes to the dead letters: it may be what ends the processes.
@@ -79,15 +86,18 @@ class Consumer:
       under_way: Messages that are handled now, or wait for one of their key.
       progress: Whether it gets anywhere with them.
       tracer: Begins a span each time that a message is handled; None for none.
+      recorder: Has some of the handling be in a ledger; None for none.
     """
 
     tracer: Tracer | None = None
+    recorder: "WorkRecorder | None" = None
 
     def __init__(self, subscription: Subscription, handling: Handling) -> None:
         self.subscription = subscription
         self.under_way = 0
         self.progress = Progress(handling.stuck_after)
         self._handling = handling
+        self._name = f"{subscription.topic} {subscription.group}"
         self._lanes: dict[str, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = asyncio.Event()
@@ -253,6 +263,20 @@ class Consumer:
         if self.tracer is not None:
             span = self.tracer.begin(envelope.traceparent)
             AMBIENT.set(Carried(monotonic_of(envelope.deadline), span[0]))
+        ok = False
+        try:
+            await self._recorded(span[0], self._call, payload, envelope, attempt, span)
+            ok = True
+        finally:
+            if claim is not None and not ok:
+                await self._give_back(envelope.id, claim)
+        if claim is not None:
+            await self._note(envelope.id, claim)
+        return True
+
+    async def _call(self, payload: Any, envelope: Envelope, attempt: int, span: tuple[str, str]) -> None:
+        """Call the handler, and tell of it."""
+        handling = self._handling
         began, ok = time.monotonic(), False
         try:
             await handling.call.one(payload, envelope, attempt)
@@ -261,12 +285,15 @@ class Consumer:
             ok = True
         finally:
             if handling.hooks:
-                self._tell_handled(envelope, attempt, began, span, ok=ok)
-            if claim is not None and not ok:
-                await self._give_back(envelope.id, claim)
-        if claim is not None:
-            await self._note(envelope.id, claim)
-        return True
+                self._tell_handled(envelope, attempt, began, span, recorded_since(), ok=ok)
+
+    def _recorded(
+        self, traceparent: str, function: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts
+    ) -> Coroutine[Any, Any, T]:
+        """Return `function(*args)`, which the ledger may record."""
+        if self.recorder is None:
+            return function(*args)
+        return self.recorder(self._name, self._handling.call.function, traceparent, function, *args)
 
     async def _note(self, message_id: str, claim: Claim) -> None:
         """Note that a message was handled; if that fails it was all the same, and is not handled again for it."""
@@ -312,10 +339,12 @@ class Consumer:
             EventDelivered(envelope.topic, group, envelope.attempt, delivery.returned, len(envelope.body)),
         )
 
-    def _tell_handled(self, envelope: Envelope, attempt: int, began: float, span: tuple[str, str], *, ok: bool) -> None:
+    def _tell_handled(
+        self, envelope: Envelope, attempt: int, began: float, span: tuple[str, str], recorded: float, *, ok: bool
+    ) -> None:
         seconds = time.monotonic() - began
         waited = max(0.0, time.time() - seconds - envelope.time)
-        signal = EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited, *span)
+        signal = EventHandled(envelope.topic, self.subscription.group, attempt, ok, seconds, waited, *span, recorded)
         tell(self._handling.hooks, signal)
 
     def _tell_retried(self, attempt: int, cause: AgainBecause, pause: float) -> None:

@@ -52,29 +52,27 @@ class Call:
 
     def __init__(self, function: Handler, group: str, *, batched: bool) -> None:
         self.name = f"{function.__module__}.{function.__qualname__}"
-        self._function = function
+        self.function = function
         self._group = group
         self._batched = batched
         payload, self._message = _parameters(function, self.name)
         annotation = _item_of(payload, self.name) if batched else payload
         self.decode = Decoder(annotation)
 
-    async def one(self, payload: Any, envelope: Envelope, attempt: int) -> None:
-        """Handle one message."""
+    def one(self, payload: Any, envelope: Envelope, attempt: int) -> Awaitable[None]:
+        """Return what handles one message when it is awaited."""
         if self._batched:
-            await self.many([payload], [msgspec.structs.replace(envelope, attempt=attempt)])
-        elif self._message:
-            await self._function(payload, **{self._message: message_of(envelope, self._group, attempt)})
-        else:
-            await self._function(payload)
+            return self.many([payload], [msgspec.structs.replace(envelope, attempt=attempt)])
+        if self._message:
+            return self.function(payload, **{self._message: message_of(envelope, self._group, attempt)})
+        return self.function(payload)
 
-    async def many(self, payloads: list[Any], envelopes: Sequence[Envelope]) -> None:
-        """Handle a batch."""
+    def many(self, payloads: list[Any], envelopes: Sequence[Envelope]) -> Awaitable[None]:
+        """Return what handles a batch when it is awaited."""
         if self._message:
             messages = [message_of(envelope, self._group, envelope.attempt) for envelope in envelopes]
-            await self._function(payloads, **{self._message: messages})
-        else:
-            await self._function(payloads)
+            return self.function(payloads, **{self._message: messages})
+        return self.function(payloads)
 
 
 def message_of(envelope: Envelope, group: str, attempt: int) -> Message:

@@ -16,6 +16,7 @@ from hasten.ledger._recorder import Recorder, read_accounts
 from hasten.ledger._records import recorded_since
 from hasten.ledger._statistics import EndpointStatistics, LineStatistics, Totals
 from hasten.ledger._tally import CapturedStack
+from hasten.ledger._work import WorkRecorder
 
 __all__ = (
     "Account",
@@ -33,6 +34,7 @@ __all__ = (
     "Site",
     "StackCapture",
     "Totals",
+    "WorkRecorder",
     "install",
     "is_root",
     "ledger_of",

@@ -87,10 +87,11 @@ class Account(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Attributes:
       service: Name of the service that answered.
-      endpoint: Method and route template (`GET /products/{id}`); the raw path where no route matched.
-      target: Path with query as asked, at most 512 characters.
+      endpoint: Method and route template (`GET /products/{id}`), the raw path where no route matched; of a gRPC call
+        the method (`/shop.Pricing/Quote`), of a message the topic.
+      target: Path with query as asked, at most 512 characters; empty for calls and messages.
       request_id: The `x-request-id` header; empty without one.
-      status: HTTP status; 0 when no response was started.
+      status: HTTP status; 0 when no response was started, and for calls and messages.
       started: When the request's task was created: seconds of CLOCK_MONOTONIC, comparable between processes.
       wall: Seconds from `started` to the last byte handed to the transport.
       unread: Seconds the bytes lay unread in the kernel before `started`.

@@ -67,7 +67,9 @@ class Accountant:
 
 
 def endpoint_of(summary: ScopeSummary) -> str:
-    """Return method and route template of a request; the path where no route matched."""
+    """Return method and route template of a request; the path where no route matched; the name of other work."""
+    if summary.work:
+        return summary.work
     method = summary.method if summary.method in METHODS else OTHER_METHOD
     return f"{method} {getattr(summary.route, 'path', None) or summary.path}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hasten.ledger._drive import drive
 from hasten.ledger._records import REQUEST, RequestRecord
+from hasten.ledger._work import MOST_OFTEN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from hasten.ledger._ledger import AttachedLoop, Ledger
 
     AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
-
-_MOST_OFTEN = 0.1
-"""Seconds between two requests that are recorded because they ask for it: a stranger may ask."""
 
 
 def ledger_layer(app: "AsgiApp", ledger: "Ledger") -> "AsgiApp":
@@ -59,7 +57,7 @@ class _Edge:
         attached = self._ledger.attach(asyncio.get_running_loop()) if self._ledger.on else None
         inherited = REQUEST.get()
         now = monotonic()
-        if attached is None or (inherited is not None and not inherited.closed) or now - self._last_asked < _MOST_OFTEN:
+        if attached is None or (inherited is not None and not inherited.closed) or now - self._last_asked < MOST_OFTEN:
             await self._app(scope, receive, send)
             return
         self._last_asked = now

@@ -184,9 +184,9 @@ class StackCapture:
     def _name(self, summary: ScopeSummary) -> str:
         """Return the endpoint of a request under which it is added up; empty for one that is not wanted."""
         endpoint = endpoint_of(summary)
-        if not summary.method or (self._wanted and endpoint != self._wanted):
+        if not (summary.method or summary.work) or (self._wanted and endpoint != self._wanted):
             return ""
-        return self._tally.name(endpoint, matched=summary.route is not None)
+        return self._tally.name(endpoint, matched=summary.matched)
 
     # ---- the end
 

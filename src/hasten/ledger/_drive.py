@@ -13,8 +13,10 @@ from types import CodeType
 from typing import Any, Protocol
 
 from hasten.ledger._loop_state import IDLE_GAP, LoopState
-from hasten.ledger._records import NOBODY, OUTSIDE, RequestRecord, TaskRecord
+from hasten.ledger._records import MOST_STEPS, NOBODY, OUTSIDE, STRIDE, RequestRecord, TaskRecord
 from hasten.ledger._sites import OWN
+
+_MOST_NUMBERS = MOST_STEPS * STRIDE
 
 
 class Keeper(Protocol):
@@ -112,6 +114,10 @@ def _step_over(task: TaskRecord, request: RequestRecord, state: LoopState, ledge
 
 def _suspend(task: TaskRecord, request: RequestRecord, state: LoopState, ledger: Keeper, awaited: Any) -> None:
     try:
+        if len(task.steps) >= _MOST_NUMBERS:
+            request.close()
+            request.drop()
+            return
         task.waker = NOBODY
         task.future = awaited if len(request.tasks) > 1 and hasattr(awaited, "done") else None
         site = state.sites.suspended(task, awaited)

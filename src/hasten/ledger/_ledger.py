@@ -239,7 +239,7 @@ class Ledger:
         breakdown = accountant.attribute(request, state)
         for hook in self.hooks:
             hook(_recorded(request))
-        endpoint, matched = endpoint_of(request.summary), request.summary.route is not None
+        endpoint, matched = endpoint_of(request.summary), request.summary.matched
         wall = request.end - request.started + request.unread
         account = accountant.account(request, breakdown, endpoint) if self.listeners else None
         if statistics.add(endpoint, wall, zip(breakdown.shape.keys, breakdown.seconds, strict=True), matched=matched):

@@ -31,6 +31,11 @@ NOBODY = -1
 OUTSIDE = -2
 """Waker of a wait that ended before any task of the request could have ended it."""
 
+WORK = "hasten.work"
+"""Key of a scope that is no request's, under which the work has its name."""
+MOST_STEPS = 20_000
+"""Of a task, 2 MB: one that has more is a stream without an end, and its request is recorded no more."""
+
 _MOST_WATCHED = 64
 _MOST_CALLS = 512
 
@@ -106,7 +111,11 @@ class TaskRecord:
 
 
 class ScopeSummary(msgspec.Struct, frozen=True, gc=False):
-    """What an account is made of from the request's ASGI scope: text, the route, and the function it leads to."""
+    """What an account is made of from the request's ASGI scope: text, the route, and the function it leads to.
+
+    Attributes:
+      work: Name of what is no request, a gRPC method or a topic; empty for requests.
+    """
 
     endpoint: Any = None
     route: Any = None
@@ -114,6 +123,12 @@ class ScopeSummary(msgspec.Struct, frozen=True, gc=False):
     path: str = ""
     query: bytes = b""
     request_id: bytes = b""
+    work: str = ""
+
+    @property
+    def matched(self) -> bool:
+        """Whether a route matched, or work has a handler: the name is then ours, and not whatever was asked for."""
+        return self.route is not None or (self.work != "" and self.endpoint is not None)
 
 
 NO_SCOPE = ScopeSummary()
@@ -128,7 +143,13 @@ def summary_of(scope: Any) -> ScopeSummary:
             break
     get = scope.get
     return ScopeSummary(
-        get("endpoint"), route_taken(scope), get("method", ""), get("path", ""), get("query_string", b""), request_id
+        get("endpoint"),
+        route_taken(scope),
+        get("method", ""),
+        get("path", ""),
+        get("query_string", b""),
+        request_id,
+        get(WORK, ""),
     )
 
 

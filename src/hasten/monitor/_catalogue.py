@@ -320,14 +320,14 @@ LEDGER_SECONDS = Metric(
     unit="seconds",
     labels=("endpoint", "kind"),
     most=2000,
-    help="Where the time of the recorded requests went: computing, blocking, preempted, waiting, cache, held, queued, "
-    "thread-queued, thread, collecting, unread, unexplained; the endpoint is empty where no route matched",
+    help="Where the time of what the ledger has recorded went: computing, blocking, preempted, waiting, cache, held, "
+    "queued, thread-queued, thread, collecting, unread, unexplained; the endpoint is empty where no route matched",
 )
 LEDGER_REQUESTS = Metric(
     name="hasten_ledger_requests_total",
     kind="counter",
     labels=("endpoint",),
-    help="Requests that the ledger has recorded",
+    help="Requests, gRPC calls and messages that the ledger has recorded",
 )
 CHECK = Metric(
     name="hasten_check_ok",

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 import msgspec
 
 from hasten._core.errors import ConfigurationError
+from hasten.ledger import WorkRecorder
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._aliases import INSTRUMENTATOR, instrumentator
 from hasten.monitor._caches import breaker_readings, cache_hook, cache_reader
@@ -120,6 +121,7 @@ class Monitor:
         self.objectives = tuple(objectives)
         self.worker = worker
         self.ledger: Ledger | None = None
+        self._work_recorder: WorkRecorder | None = None
         self.url = ""
         self._checks: list[Callable[[], Iterable[Check]]] = []
         self._watched: list[object] = []
@@ -152,6 +154,7 @@ class Monitor:
         for thing in things:
             if not any(thing is each for each in self._watched):
                 self._watch(thing)
+                self._have_recorded(thing)
                 self._watched.append(thing)
                 for follower in self._followers:
                     follower.watch(thing)
@@ -193,6 +196,11 @@ class Monitor:
         else:
             kinds = "a Cache, Bus, Relay, Channel, Server or Breaker"
             raise ConfigurationError(f"watch {type(thing).__name__}", "nothing to be read in it", f"give {kinds}")
+
+    def _have_recorded(self, thing: Any) -> None:
+        """Have what a server or a bus handles be in the ledger, if there is one."""
+        if self._work_recorder is not None and hasattr(thing, "record"):
+            thing.record(self._work_recorder)
 
     def require(self, bus: "Bus") -> None:
         """Watch a bus, and have the process be ready only while the bus is: a process that is there for its consumers.
@@ -241,7 +249,10 @@ class Monitor:
         """Have what a ledger sees of the loop in the metrics."""
         if self.ledger is None:
             self.ledger = self._requests.ledger = ledger
+            self._work_recorder = WorkRecorder(ledger)
             ledger.hooks.append(self.runtime.note)
+            for thing in self._watched:
+                self._have_recorded(thing)
             for follower in self._followers:
                 follower.watch_ledger(ledger)
 

@@ -43,7 +43,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
       outcome: HTTP's status, gRPC's by its name, or `ok` and `failed` of messages.
       started: CLOCK_MONOTONIC seconds of this process's machine.
       seconds: That it took.
-      account: Where the time of a request went; None where the ledger has not recorded it, and until it has.
+      account: Where the time of a request, a call that was answered or a message that was handled went; None where the
+        ledger has not recorded it, and until it has.
     """
 
     span: str
@@ -115,7 +116,7 @@ class TraceKeeper:
         requests.keep = self._note_request
 
     def watch_ledger(self, ledger: "Ledger") -> None:
-        """Keep the accounts of kept requests with them."""
+        """Keep the accounts of what is kept with it."""
         ledger.listeners.append(self._note_account)
 
     def readings(self) -> Iterable[Reading]:
@@ -135,10 +136,7 @@ class TraceKeeper:
 
     def _note_request(self, span: HttpSpan) -> None:
         trace = span.incoming.traceparent
-        if span.recorded < math.inf:
-            if len(self._awaited) >= _MOST_AWAITED:  # accounts that never came: the ledger was turned off
-                self._awaited.clear()
-            self._awaited[span.recorded] = trace_id_of(trace), span_id_of(trace)
+        self._await_account(span.recorded, trace)
         method = span.scope.get("method", "")
         self._keep(
             trace_id_of(trace),
@@ -153,6 +151,12 @@ class TraceKeeper:
             ),
         )
 
+    def _await_account(self, recorded: float, trace: str) -> None:
+        if recorded < math.inf:
+            if len(self._awaited) >= _MOST_AWAITED:  # accounts that never came: the ledger was turned off
+                self._awaited.clear()
+            self._awaited[recorded] = trace_id_of(trace), span_id_of(trace)
+
     def _note_account(self, account: Account) -> None:
         trace_id, span = self._awaited.pop(account.started, ("", ""))
         works = self._traces.get(trace_id, ())
@@ -163,11 +167,15 @@ class TraceKeeper:
     def _note_call(self, signal: CallSignal) -> None:
         if type(signal) is CallFinished and is_asked(signal.traceparent):
             kind: WorkKind = "call" if signal.side == "client" else "served"
+            self._await_account(signal.recorded, signal.traceparent)
             self._note(signal.traceparent, signal.parent, kind, signal.method, signal.code, signal.seconds, signal.peer)
 
     def _note_message(self, signal: EventSignal) -> None:
         if isinstance(signal, EventHandled | EventPublished) and is_asked(signal.traceparent):
-            kind: WorkKind = "handled" if isinstance(signal, EventHandled) else "published"
+            kind: WorkKind = "published"
+            if isinstance(signal, EventHandled):
+                kind = "handled"
+                self._await_account(signal.recorded, signal.traceparent)
             outcome = "ok" if signal.ok else "failed"
             self._note(signal.traceparent, signal.parent, kind, signal.topic, outcome, signal.seconds)
 

@@ -1,7 +1,10 @@
-"""A request and its account come together, in whatever order they are looked at; neither holds up the other."""
+"""A span and its account come together, in whatever order they are looked at; neither holds up the other."""
 
 import math
 
+import pytest
+
+from hasten._core.signals import CallFinished, EventHandled, EventPublished
 from hasten.ledger import Account, Kind, Line, Site
 from hasten.monitor.otel._join import Join
 from hasten.monitor.otel._patient import Patient
@@ -34,6 +37,24 @@ def test_a_request_gets_the_lines_of_its_own_account() -> None:
     (sent,) = join.through([account(BEGAN, *lines)])
     assert [event.name for event in sent.events] == ["computing buy", "waiting"]
     assert len(join) == 0
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        CallFinished("server", "/t.T/Quote", "", "first", "OK", 0.01, 1, 1, TRACEPARENT, "", BEGAN),
+        EventHandled("orders.paid", "mail", 1, True, 0.01, 0.0, TRACEPARENT, "", BEGAN),  # noqa: FBT003
+    ],
+)
+def test_calls_and_messages_do_too(what: CallFinished | EventHandled) -> None:
+    """One that the ledger has recorded waits for its account; a publishing has none to wait for."""
+    join = Join()
+    join.turn()
+    recorded = Finished(2_000_000_000_000_000_000, what)
+    published = Finished(2_000_000_000_000_000_000, EventPublished("orders.paid", True, 0.01, 1, TRACEPARENT))  # noqa: FBT003
+    assert list(join.through([recorded, published])) == [published]
+    (sent,) = join.through([account(BEGAN, Line(Kind.WAITING, Site("/shop/app.py", 7, "quote"), 0.01, 1))])
+    assert [event.name for event in sent.events] == ["waiting quote"]
 
 
 def test_a_request_whose_account_does_not_come() -> None:

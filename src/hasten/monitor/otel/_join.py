@@ -1,4 +1,4 @@
-"""Puts requests and their accounts together: an account is made a moment after its request has ended."""
+"""Puts spans and their accounts together: an account is made a moment after its request, call or message has ended."""
 
 import math
 import time
@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from hasten._core.signals import EventPublished
 from hasten.ledger import Account
 from hasten.monitor.otel._ledger import events_of
-from hasten.monitor.otel._spans import Finished, HttpEnded
+from hasten.monitor.otel._spans import Finished
 
 _TURNS = 2
-"""Sendings that a request waits for its account; a second or two, where an account takes 50 ms."""
+"""Sendings that a span waits for its account; a second or two, where an account takes 50 ms."""
 
 
 class Join:
-    """Requests that wait for their accounts."""
+    """Spans that wait for their accounts."""
 
     def __init__(self) -> None:
         self._waiting: dict[float, tuple[Finished, int]] = {}  # by the account's `started`
@@ -34,14 +35,14 @@ class Join:
         self._ends = True
 
     def through(self, things: Iterable[Finished | Account]) -> Iterator[Finished]:
-        """Yield what may be sent; a request with the events of its account."""
+        """Yield what may be sent; those that have an account with its events."""
         offset = time.time_ns() - time.monotonic_ns()
         for thing in things:
             if isinstance(thing, Account):
                 waiting = self._waiting.pop(thing.started, None)
                 if waiting is not None:
                     yield _with_events(waiting[0], thing, offset)
-            elif isinstance(thing.what, HttpEnded) and thing.what.recorded < math.inf:
+            elif not isinstance(thing.what, EventPublished) and thing.what.recorded < math.inf:
                 self._waiting[thing.what.recorded] = thing, self._turn
             else:
                 yield thing

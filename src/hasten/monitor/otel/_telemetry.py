@@ -86,7 +86,7 @@ class Telemetry:
             requests.trace(self.tracer, self._note_request)
 
     def watch_ledger(self, ledger: Ledger) -> None:
-        """Have the lines of a request's account as events of its span."""
+        """Have the lines of an account as events of its request's span, or its call's or its message's."""
         if self.tracer is not None:
             ledger.listeners.append(self._note_account)
 
@@ -105,11 +105,14 @@ class Telemetry:
             self._sender.put(Finished(time.time_ns(), what, system))
 
     def _note_request(self, span: HttpSpan) -> None:
-        if span.recorded < math.inf:
+        self._expect(span.recorded)
+        self._put(http_ended(span))
+
+    def _expect(self, recorded: float) -> None:
+        if recorded < math.inf:
             if len(self._expected) >= _MOST_EXPECTED:  # accounts that never came: the ledger was turned off
                 self._expected.clear()
-            self._expected.add(span.recorded)
-        self._put(http_ended(span))
+            self._expected.add(recorded)
 
     def _note_account(self, account: Account) -> None:
         if account.started in self._expected:
@@ -119,10 +122,13 @@ class Telemetry:
 
     def _note_call(self, signal: CallSignal) -> None:
         if type(signal) is CallFinished and is_sampled(signal.traceparent):
+            self._expect(signal.recorded)
             self._put(signal)
 
     def _note_message(self, signal: EventSignal, system: str) -> None:
         if isinstance(signal, EventHandled | EventPublished) and is_sampled(signal.traceparent):
+            if isinstance(signal, EventHandled):
+                self._expect(signal.recorded)
             self._put(signal, system)
 
 

@@ -11,6 +11,7 @@ import grpc
 from grpc.aio import AbortError, UsageError
 
 from hasten._core.signals import CallFinished, CallStarted
+from hasten.ledger import recorded_since
 from hasten.rpc._auth_context import peer_identity_key
 from hasten.rpc.transport._inbox import Inbox
 from hasten.rpc.transport._stream import Stream
@@ -466,6 +467,7 @@ class ServerCall(Stream, grpc.aio.ServicerContext[Any, Any]):
             self.request_bytes,
             self.span,
             self.parent,
+            recorded_since(),
         )
 
 

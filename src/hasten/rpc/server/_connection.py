@@ -44,6 +44,7 @@ from hasten.rpc.wire._status import CODE_BY_STATUS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hasten.ledger import WorkRecorder
     from hasten.rpc._limits import Limits
     from hasten.rpc.server._method import Method
 
@@ -71,6 +72,7 @@ class Service(Protocol):
     compression: grpc.Compression | None
     hooks: list[CallHook]
     tracer: Tracer | None
+    recorder: "WorkRecorder | None"
     counts_calls: bool
 
     def resolve(self, path: str) -> "Method | None":
@@ -321,7 +323,12 @@ class ServerConnection(Connection[ServerCall]):
     def _start(self, call: ServerCall, message: bytes | None) -> None:
         if self.attentive and not self._attend(call):
             return
-        call.task = self.loop.create_task(call.method.run(call, message))
+        method, recorder = call.method, self._service.recorder
+        if recorder is None:
+            work = method.run(call, message)
+        else:
+            work = recorder(method.path, getattr(method, "behaviour", None), call.span, method.run, call, message)
+        call.task = self.loop.create_task(work)
 
     def _attend(self, call: ServerCall) -> bool:
         service = self._service

@@ -5,7 +5,7 @@ import math
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 from grpc.aio import ServerInterceptor
@@ -22,6 +22,9 @@ from hasten.rpc.server._method import Handlers, Method, is_async
 from hasten.rpc.server._port import Credentials, Port
 from hasten.rpc.server._running import RUN_BY_KIND
 from hasten.rpc.server._threads import Threads
+
+if TYPE_CHECKING:
+    from hasten.ledger import WorkRecorder
 
 
 class Server(grpc.aio.Server):
@@ -63,6 +66,7 @@ class Server(grpc.aio.Server):
         self.compression = compression or self._options.compression
         self.hooks = list(hooks)
         self.tracer: Tracer | None = None
+        self.recorder: WorkRecorder | None = None
         self.counts_calls = maximum_concurrent_rpcs is not None
         self._most_calls = maximum_concurrent_rpcs or 0
         self._calls = 0
@@ -90,6 +94,10 @@ class Server(grpc.aio.Server):
     def trace(self, tracer: Tracer) -> None:
         """Have each call that hooks are told of be a span; what its handler sends is within it."""
         self.tracer = tracer
+
+    def record(self, recorder: "WorkRecorder") -> None:
+        """Have some of the calls be in a ledger, each from when its handler begins."""
+        self.recorder = recorder
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._handlers.add_generic(generic_rpc_handlers)

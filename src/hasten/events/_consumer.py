@@ -291,9 +291,9 @@ class Consumer:
         self, traceparent: str, function: Callable[[*Ts], Coroutine[Any, Any, T]], *args: *Ts
     ) -> Coroutine[Any, Any, T]:
         """Return `function(*args)`, which the ledger may record."""
-        if self.recorder is None:
+        if self.recorder is None or not self.recorder.wants(traceparent):
             return function(*args)
-        return self.recorder(self._name, self._handling.call.function, traceparent, function, *args)
+        return self.recorder.recorded(self._name, self._handling.call.function, function, *args)
 
     async def _note(self, message_id: str, claim: Claim) -> None:
         """Note that a message was handled; if that fails it was all the same, and is not handled again for it."""

@@ -324,10 +324,10 @@ class ServerConnection(Connection[ServerCall]):
         if self.attentive and not self._attend(call):
             return
         method, recorder = call.method, self._service.recorder
-        if recorder is None:
+        if recorder is None or not recorder.wants(call.span):
             work = method.run(call, message)
         else:
-            work = recorder(method.path, getattr(method, "behaviour", None), call.span, method.run, call, message)
+            work = recorder.recorded(method.path, getattr(method, "behaviour", None), method.run, call, message)
         call.task = self.loop.create_task(work)
 
     def _attend(self, call: ServerCall) -> bool:

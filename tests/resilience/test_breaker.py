@@ -1,24 +1,16 @@
 """What a breaker costs a service whose dependency is ill, and how it finds out that it is well again."""
 
 import asyncio
+import contextlib
 import math
 from typing import Any
 
 import pytest
 
 from hasten._core.errors import ConfigurationError
-from hasten.resilience import Breaker
+from hasten.resilience import Breaker, DeadlineExceeded, Refused
 from tests.conftest import LoopFactory
-
-
-class Clock:
-    """Time that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.resilience.clocks import Clock
 
 
 def longest_delay() -> float:
@@ -282,3 +274,109 @@ def test_what_a_frozen_dependency_costs(loop_factory: LoopFactory) -> None:
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.run(calls())
     assert waited == 1
+
+
+# ---- guarded
+
+
+def guarded(breaker: Breaker, clock: Clock, error: BaseException | None = None, seconds: float = 0.01) -> None:
+    """Make a guarded call that takes so long, and ends by `error`."""
+    with contextlib.suppress(type(error) if error else ValueError), breaker.guard():
+        clock.now += seconds
+        if error is not None:
+            raise error
+
+
+def test_guarded_failures_open_it() -> None:
+    """As many as are allowed in a row; what is refused then says when the next probe is."""
+    clock = Clock()
+    breaker = breaker_at(clock, failures=3)
+    for _ in range(2):
+        guarded(breaker, clock, OSError())
+    guarded(breaker, clock)
+    for _ in range(3):
+        assert breaker.closed
+        guarded(breaker, clock, OSError())
+    assert not breaker.closed
+    with pytest.raises(Refused, match="breaker: the dependency does not answer") as refused:
+        breaker.guard().__enter__()
+    assert refused.value.retry_after == pytest.approx(0.5)
+    clock.now += 0.5
+    guarded(breaker, clock)
+    assert breaker.closed
+
+
+def test_timeouts_in_a_row() -> None:
+    """One that comes now and then is a slow call; several in a row are a dependency that has gone."""
+    clock = Clock()
+    breaker = breaker_at(clock, failures=10, timeouts=2)
+    for _ in range(20):
+        guarded(breaker, clock, TimeoutError())
+        guarded(breaker, clock)
+    assert breaker.closed
+    guarded(breaker, clock, TimeoutError())
+    guarded(breaker, clock, DeadlineExceeded())
+    assert not breaker.closed
+
+
+def test_errors_that_are_answers() -> None:
+    """Those that are not the dependency's, cancellations and refusals open nothing."""
+    clock = Clock()
+    breaker = breaker_at(clock, failing=(OSError,))
+    for error in (ValueError(), asyncio.CancelledError(), Refused("limiter", "full")):
+        for _ in range(20):
+            guarded(breaker, clock, error)
+    assert breaker.closed
+    guarded(breaker, clock, OSError())
+    assert not breaker.closed
+
+
+def test_a_black_hole_costs_ten_calls() -> None:
+    """Of calls that come while none is answered ten wait for their timeouts; the others are refused at once."""
+    clock = Clock()
+    breaker = breaker_at(clock, failures=5, timeouts=5)
+    for _ in range(50):
+        guarded(breaker, clock, seconds=0.01)
+    waiting = 0
+    for _ in range(1000):  # a hundred a second
+        clock.now += 0.01
+        try:
+            breaker.guard().__enter__()
+        except Refused:
+            break
+        waiting += 1
+    assert waiting <= 10
+    assert not breaker.closed
+
+
+def test_calls_that_come_together_are_no_silence() -> None:
+    """A hundred at once, after a quiet time, are let through; so is whatever comes while some are answered."""
+    clock = Clock()
+    breaker = breaker_at(clock)
+    for _ in range(50):
+        guarded(breaker, clock, seconds=0.01)
+    clock.now += 3600.0
+    guards = [breaker.guard() for _ in range(100)]
+    for guard in guards:
+        guard.__enter__()
+    for guard in guards:
+        clock.now += 0.04
+        guard.__exit__(None, None, None)
+        with breaker.guard():
+            pass
+    assert breaker.closed
+
+
+def test_a_slow_dependency_is_no_black_hole() -> None:
+    """One whose answers take a second is asked by a hundred at a time from the first moment on."""
+    clock = Clock()
+    breaker = breaker_at(clock)
+    under_way: list[Any] = []
+    for number in range(500):  # a hundred a second
+        clock.now += 0.01
+        guard = breaker.guard()
+        guard.__enter__()
+        under_way.append(guard)
+        if number >= 95:
+            under_way.pop(0).__exit__(None, None, None)
+    assert breaker.closed

@@ -4,10 +4,18 @@ from random import Random
 from typing import TYPE_CHECKING, assert_type
 
 from hasten.resilience import (
+    AdaptiveBreaker,
+    Breaker,
     BudgetStatistics,
+    Bulkhead,
     Deadline,
     DeadlineExceeded,
     Hedge,
+    Limiter,
+    Priority,
+    RateLimit,
+    Refused,
+    Retry,
     RetryBudget,
     RetryPolicy,
     Throttle,
@@ -64,3 +72,28 @@ throttle = Throttle(10, 0.1)
 assert_type(throttle.allowed(), bool)
 throttle.on_success()
 throttle.on_failure()
+
+
+# ---- guards: a guarded function keeps its types
+
+
+async def quote(item: int, *, currency: str = "EUR") -> float:
+    return 1.0
+
+
+async def guarded_work() -> None:
+    assert_type(await Breaker(failures=5).guard()(quote)(7), float)
+    assert_type(await AdaptiveBreaker().guard()(quote)(7), float)
+    assert_type(await Bulkhead(3, waiting=2)(quote)(7, currency="USD"), float)
+    retry = Retry(on=(OSError, Refused), budget=budget)
+    assert_type(await retry(quote)(7), float)
+    await retry(quote)("7")  # type: ignore[arg-type]
+    async for attempt in retry.attempts():
+        with attempt:
+            assert_type(attempt.number, int)
+    try:
+        with RateLimit(2.0).guard():
+            assert_type(Limiter().admits(Priority.HIGH), bool)
+    except Refused as refused:
+        assert_type(refused.retry_after, float)
+    Retry()  # type: ignore[call-arg]

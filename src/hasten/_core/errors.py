@@ -6,6 +6,7 @@ HastenError
 ├── TargetUnreachable    what was to be measured does not answer: exit 3
 ├── InvalidMeasurement   it was measured, but the figures cannot be trusted: exit 3
 ├── DeadlineExceeded     (hasten.resilience; also a TimeoutError) the time for the work is over, or too short for it
+├── Refused              (hasten.resilience) work is not begun: a breaker, a limit or a bulkhead says so: exit 3
 ├── ResolutionError      (hasten.rpc) a name has no address now: exit 3
 ├── BrokerError          (hasten.events) a broker refuses, or fails at something: exit 3
 │   ├── BrokerUnavailable    it does not answer

@@ -1,9 +1,17 @@
 """When to send a slow call a second time and take the answer that comes first."""
 
 import math
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from time import monotonic
+from typing import ParamSpec, TypeVar
 
 from hasten._core.errors import ConfigurationError
 from hasten.resilience._budget import RetryBudget
+from hasten.resilience._race import Race
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _FIRST_SAMPLES = 16
 _UP = 1.02
@@ -23,7 +31,10 @@ class Hedge:
     Only for calls that may be carried out twice. `budget` bounds the extra load whatever the latencies do; give all
     hedges and retries of a channel the same one, and call its `deposit` for each call.
 
-        budget.deposit()
+        @hedge                     # each call of it is hedged; 1.6 µs if it is answered in time
+        async def quote(item: int) -> float: ...
+
+        budget.deposit()           # by hand
         delay = hedge.delay()      # None: no hedge; else wait so long for the answer, then
         if hedge.try_hedge():      # False: the budget is used up, go on waiting
             ...                    # send again; cancel the loser
@@ -58,6 +69,27 @@ class Hedge:
         self._shortest = shortest
         self._first: list[float] | None = []
         self._median = math.nan
+
+    def __call__(self, function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        """Return `function`, each call of which is hedged: the loser is cancelled, of two errors the first is raised.
+
+        Cancellation: ends both attempts.
+        """
+
+        @wraps(function)
+        async def hedged(*args: P.args, **kwargs: P.kwargs) -> T:
+            self._budget.deposit()
+
+            async def attempt() -> T:
+                began = monotonic()
+                answer = await function(*args, **kwargs)
+                self.record(monotonic() - began)
+                return answer
+
+            delay = self.delay()
+            return await (attempt() if delay is None else Race(attempt, delay, self.try_hedge).run())
+
+        return hedged
 
     def delay(self) -> float | None:
         """Return the seconds to wait for an answer before a hedge; None until 16 calls have succeeded; 0.04 µs."""

@@ -138,20 +138,23 @@ def test_reading_while_another_thread_writes() -> None:
     """A reading in another thread never fails, whole numbers only, and none is lost in the end."""
     recorder = Recorder({})
     histograms = recorder.histograms(catalogue.GC_PAUSE)
-    done = threading.Event()
+    done, has_seen = threading.Event(), threading.Event()
     seen: list[int] = []
 
     def read() -> None:
         while not done.is_set():
             for family in recorder.read():
                 seen.extend(one.value.count for one in family.series if isinstance(one.value, HistogramValue))
+            if seen:
+                has_seen.set()
 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(20_000):
         histograms.child(str(number % 100)).observe(0.001)
+        if number == 10_000:  # else all may be written before the reader has its first turn
+            assert has_seen.wait(10)
     done.set()
     reader.join()
     (family,) = [family for family in recorder.read() if family.metric.name == catalogue.GC_PAUSE.name]
     assert sum(one.value.count for one in family.series if isinstance(one.value, HistogramValue)) == 20_000
-    assert seen

@@ -19,8 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 READERS = 4
-BUSY_TIMEOUT = 5.0
-"""Seconds that a write waits for one of another process."""
+BUSY_TIMEOUT = 5.0  # seconds that a write waits for one of another process
 
 
 class Threads:

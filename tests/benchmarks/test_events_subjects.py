@@ -71,7 +71,8 @@ def test_every_subject_moves_and_settles(kind: Kind, subject: str, started: Call
         for work in _WORK:
             trial = EventTrial(subject, work, process, Drive(work, _MESSAGES), turns=1)
             trial.turn(seed=0)
-            figures = trial.figures()
+            figures = dict(trial.figures())
+            assert figures.pop("server") >= 0.0  # so few messages a broker may have sent before they were asked for
             assert min(figures.values()) > 0.0
             assert ("both" in figures) is (work == "consume")
             assert ("p50" in figures) is (work != "consume")

@@ -195,7 +195,7 @@ class _Session:
             "system": f"{platform.system()} {platform.release()} {platform.machine()}",
             "cpus": str(usable),
             "rate": f"{self._plan.rate:g}/s {self._plan.arrivals}",
-            "round": f"{self._shape.measured:g} s after {self._shape.lead_in:g} s of lead-in",
+            "round": f"{self._shape.measured:.3g} s after {self._shape.lead_in:.3g} s of lead-in",
             "plan": self._plan.source,
         }
 

@@ -144,6 +144,7 @@ def compare(
 
     Exit codes: 0 better or the same, 1 worse, 2 usage, 3 unreachable or not valid, 4 undecided, 130 interrupted.
     """
+    # Over 40 lines because each option is a parameter, with its help.
     if html is not None and not html.parent.is_dir():
         raise ConfigurationError("--html", f"no folder {html.parent}")
     options = ComparisonOptions(

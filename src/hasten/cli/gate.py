@@ -76,6 +76,7 @@ def gate(
     Exit codes: 0 all of it holds, 1 something is broken, 2 usage, 3 unreachable or not valid, 4 undecided, 130
     interrupted.
     """
+    # Over 40 lines because each option is a parameter, with its help.
     settings = _settings(against, slower, baseline)
     app = target or settings.app or find_target(None, Path.cwd())
     run = GateRun(

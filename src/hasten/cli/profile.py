@@ -157,6 +157,7 @@ def record_profile(
 
     hasten profile diff BEFORE AFTER says what changed between two profiles.
     """
+    # Over 40 lines because each option is a parameter, with its help.
     flags = {"native": native, "gil": gil, "idle": idle, "subprocesses": subprocesses, "threads": threads}
     name = _target(target, plan)
     chosen = engine or ("py-spy" if name.isdecimal() else "ledger")

@@ -59,6 +59,7 @@ def trace(
 
     Exit codes: 0 shown, 2 usage, 3 nobody answers, or no service tells of it.
     """
+    # Over 40 lines because each option is a parameter, with its help.
     content = _body(body)
     wanted = Wanted(
         url=url,

@@ -26,7 +26,7 @@ class Admission(Protocol):
 class Guard:
     """Asks for admission when the block begins, and tells how it ended. A use of its own for each block.
 
-    As a decorator it guards each call of a function, `async` or not: 0.3 µs, a block 0.4 µs.
+    As a decorator it guards each call of a function, `async` or not. Beside the policy it costs 0.3 µs, a block 0.4.
 
     Raises:
       Refused: as its policy says; nothing of the block runs then.

@@ -32,7 +32,7 @@ class Retry:
 
     Only for what may be done twice. The error of the last attempt is raised as it is, with a note that says why there
     is no further one: attempts used up, no budget, or a deadline that the pause would outlast. `DeadlineExceeded` is
-    never retried. A call that succeeds costs 0.3 µs, a block 0.6.
+    never retried. A call that succeeds costs 0.15 µs, a block 0.75.
 
     One retry for many functions is one budget for all of them, which is what a service wants that calls another.
 

@@ -40,6 +40,7 @@ def overview(objectives: Sequence[Objective]) -> Sheet:
 
 
 def _now() -> Row:
+    # Over 40 lines because it is a table, each entry of which stands by itself.
     return Row(
         "Now",
         (

@@ -117,6 +117,7 @@ def _absent(services: list[str], over: Over) -> list[Alert]:
 
 
 def _services(of: Of, over: Over) -> list[Alert]:
+    # Over 40 lines because it is a table, each entry of which stands by itself.
     files, most = of(catalogue.PROCESS_FILES), of(catalogue.PROCESS_MOST_FILES)
     ready = of(catalogue.CHECK, 'check!~"consumer .*",required="true"')
     other = of(catalogue.CHECK, 'check!~"consumer .*",required="false"')

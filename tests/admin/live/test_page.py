@@ -90,10 +90,15 @@ def test_a_loaded_service_is_shown(chromium: Chromium, service: Service, width: 
 
 
 def _drawn(chart: str) -> str:
-    """Return an expression that says whether a chart's canvas has lines in it: more than axes, of more than one hue."""
+    """Return an expression that says whether a chart's canvas has lines in it: more than axes, of more than one hue.
+
+    The pixels are read from a copy: Chromium warns a page whose own canvas is read back again and again.
+    """
     return f"""(() => {{
       const canvas = document.querySelector('{chart} canvas');
-      const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', {{willReadFrequently: true}});
+      copy.drawImage(canvas, 0, 0);
+      const data = copy.getImageData(0, 0, canvas.width, canvas.height).data;
       let coloured = 0;
       for (let at = 0; at < data.length; at += 4) {{
         const pixel = data.slice(at, at + 3);

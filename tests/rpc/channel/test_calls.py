@@ -187,9 +187,14 @@ async def test_timeout(stack: Stack, kind: str) -> None:
         call.cancel()
         for seconds in (0.05, 0.0, -1.0):
             call = KINDS[kind](channel, HOLD, timeout=seconds)
-            code = await code_of(outcome_of(call))
+            try:
+                code = await code_of(outcome_of(call))
+            except asyncio.CancelledError:
+                if stack is Stack.HASTEN or kind not in {"requests", "both"}:
+                    raise
+                continue  # grpc.aio's writer, which finds that the call has ended, may cancel it
             if stack is Stack.HASTEN or kind != "both" or code is not grpc.StatusCode.INTERNAL:
-                # grpc.aio's writer may trip over the call's end: "Internal error from Core"
+                # or trip over its end: "Internal error from Core"
                 assert code is grpc.StatusCode.DEADLINE_EXCEEDED
             assert call.time_remaining() == 0
         assert await code_of(outcome_of(KINDS[kind](channel))) is grpc.StatusCode.OK

@@ -11,6 +11,7 @@ SECTIONS = {
     "rpc_server_call_duration_seconds": "gRPC",
     "messaging_client_sent_messages_total": "Messages",
     "hasten_cache_requests_total": "Caches",
+    "hasten_limiter_limit": "Limits",
     "hasten_breaker_state": "Breakers and pools",
     "hasten_loop_lag_seconds": "Event loop, garbage collection, threads",
     "hasten_ledger_seconds_total": "Where time goes, and readiness",

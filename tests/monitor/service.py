@@ -35,7 +35,7 @@ from hasten.events import Bus, Message, Reject, RetryPolicy
 from hasten.events.outbox import Outbox, Relay, SqliteDatabase
 from hasten.monitor import Pool
 from hasten.monitor.otel import Otlp
-from hasten.resilience import Breaker
+from hasten.resilience import Breaker, Limiter, Priority
 from tests.cache.processes import Shaky
 
 SERVICE = "monitored"
@@ -247,6 +247,7 @@ class Parts:
         self.caches = Caches()
         self.readers = Readers(self.path)
         self.breaker = Breaker(first=0.05, longest=0.1)
+        self.limiter = Limiter(initial=4, least=4, most=4)
         self.server = rpc.Server()
         Catalog().add_to(self.server)
         self.channel = rpc.Channel(f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}", service_config=CONFIG)
@@ -281,6 +282,14 @@ class Parts:
             if self.breaker.statistics().answers % 2:
                 self.breaker.failed()
             self.breaker.succeeded(0.001)
+
+    def crowd(self) -> None:
+        """Have room for what matters most alone."""
+        while self.limiter.in_flight < 3 and self.limiter.admits(Priority.HIGH):
+            pass
+        if self.limiter.admits(Priority.HIGH):
+            self.limiter.dropped()
+        assert not self.limiter.admits(Priority.LOW)
 
 
 # ---- requests
@@ -354,6 +363,7 @@ def _add_parts(app: FastAPI, parts: Parts) -> None:
     @app.get("/pays")
     async def pays() -> None:
         parts.pay()
+        parts.crowd()
 
     @app.post("/folds")
     async def folds() -> None:
@@ -384,6 +394,7 @@ def serve(folder: Path, slo: Path | None, service: str) -> None:
     )
     app.state.monitor.watch_pool("readers", parts.readers.pool)
     app.state.monitor.watch_breaker("payments", parts.breaker)
+    app.state.monitor.watch_limiter("reports", parts.limiter)
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     Announcing(uvicorn.Config(app, log_level="error"), url, app).run(sockets=[listener])

@@ -29,7 +29,7 @@ from hasten.monitor import Check, Monitor, Pool
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._metric import OTHER, Metric
 from hasten.monitor._snapshot import HistogramValue
-from hasten.resilience import Breaker
+from hasten.resilience import Breaker, Limiter, Priority
 
 METHOD = "/shop.Catalog/Get"
 
@@ -157,6 +157,24 @@ def test_breakers_and_pools(monitor: Monitor) -> None:
     states = {"used": 10, "idle": 0, "limit": 10}
     assert read(monitor, catalogue.POOL_CONNECTIONS) == {("database", state): n for state, n in states.items()}
     assert read(monitor, catalogue.POOL_WAITING) == {("database",): 3}
+
+
+def test_limiters(monitor: Monitor) -> None:
+    """A limiter's limit and whom it has refused are read when somebody asks; each by a name of its own."""
+    limiter = Limiter(initial=10, least=10, most=10)
+    monitor.watch(limiter)
+    monitor.watch_limiter("reports", Limiter(initial=4))
+    assert limiter.admits(Priority.HIGH)
+    while limiter.admits(Priority.LOW):
+        pass
+    assert read(monitor, catalogue.LIMITER_LIMIT) == {("limiter",): 10.0, ("reports",): 4.0}
+    assert read(monitor, catalogue.LIMITER_IN_FLIGHT) == {("limiter",): 7, ("reports",): 0}
+    asked = read(monitor, catalogue.LIMITER_REQUESTS)
+    assert {labels[1:]: count for labels, count in asked.items() if labels[0] == "limiter" and count} == {
+        ("high", "admitted"): 1,
+        ("low", "admitted"): 6,
+        ("low", "refused"): 1,
+    }
 
 
 def test_what_cannot_be_watched(monitor: Monitor) -> None:

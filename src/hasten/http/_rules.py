@@ -10,17 +10,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache import Policy
+from hasten.http._paths import path_pattern
 
 TagsOf = Callable[[Mapping[str, str]], Iterable[str]]
 
-_CONVERTERS = {  # those of Starlette's routes
-    "str": "[^/]+",
-    "path": ".*",
-    "int": "[0-9]+",
-    "float": r"[0-9]+(?:\.[0-9]+)?",
-    "uuid": "[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}",
-}
-_PARAMETER = re.compile(r"{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_]+))?}")
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TAG = re.compile(r"[\x21-\x7e]{1,200}")
 _TAG_SAFE = "-._~:/@!$&'()*+,;="
@@ -101,7 +94,7 @@ class Rule:
             raise self._wrong("send_tags without a field", 'give tag_header=, for example tag_header="cache-tag"')
         if isinstance(self.query, str):
             raise self._wrong(f"query={self.query!r}", f'give a tuple: query=("{self.query}",)')
-        object.__setattr__(self, "pattern", self._pattern())
+        object.__setattr__(self, "pattern", path_pattern(self.path, self._wrong))
         object.__setattr__(self, "_tags_of", self.tags if callable(self.tags) else self._templates(self.tags))
 
     def tags_of(self, parameters: Mapping[str, str]) -> tuple[str, ...]:
@@ -110,24 +103,6 @@ class Rule:
 
     def _wrong(self, problem: str, remedy: str) -> ConfigurationError:
         return ConfigurationError(f"Rule {self.path}", problem, remedy)
-
-    def _pattern(self) -> re.Pattern[str]:
-        if not self.path.startswith("/"):
-            raise self._wrong("the path does not begin with /", "write it as in the app's routes")
-        parts, position, names = [], 0, set()
-        for match in _PARAMETER.finditer(self.path):
-            name, kind = match[1], match[2] or "str"
-            if kind not in _CONVERTERS or name in names:
-                raise self._wrong(
-                    f"{match[0]} cannot be matched", f"the kinds are {', '.join(_CONVERTERS)}, each name once"
-                )
-            names.add(name)
-            parts += [re.escape(self.path[position : match.start()]), f"(?P<{name}>{_CONVERTERS[kind]})"]
-            position = match.end()
-        rest = self.path[position:]
-        if "{" in rest or "}" in rest or any("\\{" in part for part in parts):
-            raise self._wrong("a brace without its other half", "write parameters as {name} or {name:int}")
-        return re.compile("".join(parts) + re.escape(rest), re.DOTALL)
 
     def _templates(self, templates: Sequence[str]) -> TagsOf:
         if isinstance(templates, str):

@@ -1,4 +1,4 @@
-"""Caches and breakers: their loads by signals, all else by the numbers that they keep themselves."""
+"""Caches, breakers and limiters: loads by signals, all else by the numbers that they keep themselves."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from hasten._core.signals import CacheHook, CacheLoaded
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._recorder import Reader, Reading, Recorder
-from hasten.resilience import BreakerStatistics
+from hasten.resilience import BreakerStatistics, LimiterStatistics, Priority
 
 if TYPE_CHECKING:
     from hasten.cache import CacheStatistics
@@ -63,3 +63,13 @@ def breaker_readings(breaker: str, now: BreakerStatistics) -> Iterator[Reading]:
     yield catalogue.BREAKER_CALLS, (breaker, "timeout"), now.timeouts
     yield catalogue.BREAKER_CALLS, (breaker, "probe"), now.probes
     yield catalogue.BREAKER_CALLS, (breaker, "refused"), now.refused
+
+
+def limiter_readings(limiter: str, now: LimiterStatistics) -> Iterator[Reading]:
+    """Return the numbers of a limiter."""
+    yield catalogue.LIMITER_LIMIT, (limiter,), now.limit
+    yield catalogue.LIMITER_IN_FLIGHT, (limiter,), now.in_flight
+    for priority in Priority:
+        name = priority.name.lower()
+        yield catalogue.LIMITER_REQUESTS, (limiter, name, "admitted"), now.admitted[priority]
+        yield catalogue.LIMITER_REQUESTS, (limiter, name, "refused"), now.refused[priority]

@@ -226,6 +226,24 @@ CACHE_TRUSTED = Metric(
     help="1 while what other processes make invalid is heard; 0 while the memory is not believed",
 )
 
+# ---- limits
+
+LIMITER_LIMIT = Metric(
+    name="hasten_limiter_limit",
+    kind="gauge",
+    labels=("limiter",),
+    help="Requests that may be under way at once, as the limiter has found",
+)
+LIMITER_IN_FLIGHT = Metric(
+    name="hasten_limiter_in_flight", kind="gauge", labels=("limiter",), help="Requests that it has admitted, under way"
+)
+LIMITER_REQUESTS = Metric(
+    name="hasten_limiter_requests_total",
+    kind="counter",
+    labels=("limiter", "priority", "outcome"),
+    help="Requests that asked for room: priority is low, normal or high, outcome admitted or refused",
+)
+
 # ---- dependencies
 
 BREAKER_STATE = Metric(

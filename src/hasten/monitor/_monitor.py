@@ -21,7 +21,7 @@ from hasten._core.errors import ConfigurationError
 from hasten.ledger import WorkRecorder
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._aliases import INSTRUMENTATOR, instrumentator
-from hasten.monitor._caches import breaker_readings, cache_hook, cache_reader
+from hasten.monitor._caches import breaker_readings, cache_hook, cache_reader, limiter_readings
 from hasten.monitor._calls import Calls
 from hasten.monitor._messages import Messages
 from hasten.monitor._process import process_reader, started_at
@@ -31,7 +31,7 @@ from hasten.monitor._runtime import Runtime
 from hasten.monitor._snapshot import Family, Snapshot
 from hasten.monitor._traces import TraceKeeper
 from hasten.monitor.slo import Objective, bounds_of
-from hasten.resilience import Breaker
+from hasten.resilience import Breaker, Limiter
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -143,7 +143,7 @@ class Monitor:
     # ---- what is watched
 
     def watch(self, *things: Any) -> None:
-        """Have the metrics of parts of hasten in it: a `Cache`, `Bus`, `Relay`, `Channel`, `Server`, or `Breaker`.
+        """Have the metrics of parts of hasten in it: a `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Breaker`, or `Limiter`.
 
         What is watched already is not watched twice. A channel is given before its stubs are made, and a bus before it
         starts. Caches are named by their namespace, several of one with a number.
@@ -193,8 +193,10 @@ class Monitor:
             thing.add_hook(self._messages.note_outbox)
         elif isinstance(thing, Breaker):
             self.watch_breaker("breaker", thing)
+        elif isinstance(thing, Limiter):
+            self.watch_limiter("limiter", thing)
         else:
-            kinds = "a Cache, Bus, Relay, Channel, Server or Breaker"
+            kinds = "a Cache, Bus, Relay, Channel, Server, Breaker or Limiter"
             raise ConfigurationError(f"watch {type(thing).__name__}", "nothing to be read in it", f"give {kinds}")
 
     def _have_recorded(self, thing: Any) -> None:
@@ -218,6 +220,11 @@ class Monitor:
         """Have a breaker's state in the metrics, by a name that says what is behind it."""
         name = self._name_for(name)
         self._recorder.add_reader(lambda: breaker_readings(name, breaker.statistics()))
+
+    def watch_limiter(self, name: str, limiter: Limiter) -> None:
+        """Have a limiter's numbers in the metrics, by a name that says what it bounds."""
+        name = self._name_for(name)
+        self._recorder.add_reader(lambda: limiter_readings(name, limiter.statistics()))
 
     def watch_pool(self, name: str, read: Callable[[], Pool]) -> None:
         """Have a pool of connections in the metrics.

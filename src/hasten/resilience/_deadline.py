@@ -112,6 +112,12 @@ class Deadline:
         if self._expired and task.uncancel() <= self._cancelling and kind and issubclass(kind, CancelledError):
             raise DeadlineExceeded from error
 
+    def abandon(self) -> None:
+        """Have the deadline be over: nobody waits for the work; unlike `expire` this cancels nothing."""
+        if self._task is not None:
+            self._expiry.watched.discard(self)
+            self.deadline = -math.inf
+
     def expire(self) -> None:
         """Cancel the block's task: the deadline has passed; called by `Expiry` alone."""
         if self._task is not None:

@@ -6,13 +6,13 @@ found, not guessed, keeps those that are admitted quick, and refuses the rest wh
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from math import inf, log10
 from time import monotonic
 
 from hasten._core.errors import ConfigurationError
 from hasten.resilience._guard import Guard
+from hasten.resilience._limiter_statistics import LimiterStatistics
 from hasten.resilience._refused import Refused
 from hasten.resilience._unloaded import Unloaded
 
@@ -36,24 +36,6 @@ class Priority(IntEnum):
 _SHARES = (0.7, 0.9, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class LimiterStatistics:
-    """What a limiter has counted since it was made.
-
-    Attributes:
-      limit: Now.
-      in_flight: Admitted, and not ended.
-      admitted, refused: By priority, the lowest first.
-      probes: How often it has looked anew at what answers take without load.
-    """
-
-    limit: float
-    in_flight: int
-    admitted: tuple[int, ...]
-    refused: tuple[int, ...]
-    probes: int
-
-
 class Limiter:
     """Bounds the requests under way by what their answers take, compared with what they take without load.
 
@@ -75,6 +57,9 @@ class Limiter:
 
     One event loop's; `admits` and `ended` together cost 0.4 µs.
 
+    Attributes:
+      room: Below so many in flight every priority is admitted.
+
     Args:
       initial: Limit at the start.
       least, most: Bounds of the limit.
@@ -89,7 +74,7 @@ class Limiter:
 
     __slots__ = (
         "_admitted", "_answers", "_busy", "_clock", "_expected", "_least", "_most", "_refused", "_rooms", "_standing",
-        "_took", "_unloaded", "_windows", "in_flight", "limit",
+        "_took", "_unloaded", "_windows", "in_flight", "limit", "room",
     )  # fmt: skip
 
     def __init__(
@@ -124,6 +109,13 @@ class Limiter:
             return True
         self._refused[priority] += 1
         return False
+
+    def refuses(self, priority: int = Priority.NORMAL) -> bool:
+        """Refuse a request where there is no room; False, and nothing is counted, where `admits` is to be asked."""
+        if self.in_flight < self._rooms[priority]:
+            return False
+        self._refused[priority] += 1
+        return True
 
     def dropped(self) -> None:
         """Note that a request has ended by what says nothing of the load: it was cancelled, or failed."""
@@ -173,6 +165,7 @@ class Limiter:
     def _make_room(self) -> None:
         room = max(float(self._least), self.limit * _PROBE_SHARE) if self._unloaded.probing else self.limit
         self._rooms = [max(1.0, room * share) for share in _SHARES]
+        self.room = self._rooms[Priority.LOW]
 
     def guard(self) -> Guard:
         """Return what bounds a block, or as a decorator each call of a function.

@@ -68,7 +68,7 @@ def service(objectives: Sequence[Objective]) -> Sheet:
         uid="hasten-service",
         title="hasten: service",
         description="One service: its routes, where their time goes, what holds its event loop, what it depends on.",
-        rows=(_now(), *promises_row(objectives), _time(), _routes(objectives), _loop(), _dependencies()),
+        rows=(_now(), *promises_row(objectives), _time(), _routes(objectives), _loop(), _limits(), _dependencies()),
         variables=(service_variable(many=False), worker_variable(), endpoint_variable()),
     )
 
@@ -270,6 +270,37 @@ def _loop() -> Row:
                 "`to_thread` calls run than there are threads: see Threads on the runtime page.",
                 query(top(quantile(0.99, wait, by=_WORKER), wait, by=_WORKER), _WORKER_LEGEND),
                 style=Style(unit="s", thresholds=((0.01, ORANGE),)),
+            ),
+        ),
+    )
+
+
+def _limits() -> Row:
+    requests = catalogue.LIMITER_REQUESTS
+    by = "limiter, priority"
+    return Row(
+        "What it has room for",
+        (
+            graph(
+                "Under way, and the limit",
+                "Requests that limiters have admitted, of all processes, and how many may be: as many as keep the "
+                "service busy, and hardly any that wait. A limit that falls says that answers take longer.",
+                query(gauge(catalogue.LIMITER_IN_FLIGHT, by="limiter", of="sum"), "{{limiter}} under way"),
+                query(gauge(catalogue.LIMITER_LIMIT, by="limiter", of="sum"), "{{limiter}} limit"),
+                style=Style(),
+            ),
+            graph(
+                "Refused",
+                "In a second, by priority: more comes than the service can do in time. What it has admitted is "
+                "answered as quickly as ever; add instances, or find what has made an answer cost more.",
+                query(rate(requests, 'outcome="refused"', by=by), "{{limiter}} {{priority}}"),
+                style=Style(unit="reqps", table=True),
+            ),
+            graph(
+                "Admitted",
+                "In a second, by priority. Where the low ones get less and less, the high ones have found room.",
+                query(rate(requests, 'outcome="admitted"', by=by), "{{limiter}} {{priority}}"),
+                style=Style(unit="reqps", table=True),
             ),
         ),
     )

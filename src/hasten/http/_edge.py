@@ -36,8 +36,8 @@ class Edge:
 
     `DeadlineExceeded` and `Refused` that the app raises are answered with 504 and 503. Problems are
     application/problem+json. Trace and id of the caller (`traceparent`, `x-request-id`) are carried along as
-    `hasten.install` does it, where that has not. Under `HttpProtocol` a request costs 5 µs more, of which its deadline is
-    2; elsewhere a task that looks for its client costs 15 more.
+    `hasten.install` does it, where that has not. Under `HttpProtocol` a request costs 5 µs more, 2 of them for its
+    deadline; elsewhere a task that looks for its client costs 15 more.
 
     Args:
       limiter: None bounds nothing.

@@ -24,7 +24,7 @@ _LONGEST = 1024  # characters of one that is remembered
 _WORDS = {b"low": Priority.LOW, b"normal": Priority.NORMAL, b"high": Priority.HIGH}
 _FIRST_LINE = re.compile(rb"GET (/[^ ?%\r\n]*)[^ \r\n]* HTTP/1\.1\r\n")
 _NOT_PLAIN = re.compile(
-    rb"\n(?:[cC][oO][nN][tT][eE][nN][tT]-[lL]|[tT][rR][aA][nN]|[uU][pP]|[eE][xX]"  # Content-Length, Transfer-Encoding...
+    rb"\n(?:[cC][oO][nN][tT][eE][nN][tT]-[lL]|[tT][rR][aA][nN]|[uU][pP]|[eE][xX]"  # Content-Length, Expect ...
     rb"|[cC][oO][nN][nN][eE][cC][tT][iI][oO][nN]:(?! ?[kK])"
     rb"|\r\n(?!\Z)|\n)"  # an empty line that is not the last, or has no CR before it
 )

@@ -143,7 +143,7 @@ class Monitor:
     # ---- what is watched
 
     def watch(self, *things: Any) -> None:
-        """Have the metrics of parts of hasten in it: a `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Breaker`, or `Limiter`.
+        """Have the metrics of parts of hasten: `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Breaker`, `Limiter`.
 
         What is watched already is not watched twice. A channel is given before its stubs are made, and a bus before it
         starts. Caches are named by their namespace, several of one with a number.

@@ -59,6 +59,35 @@ CallSignal = CallStarted | CallFinished
 CallHook = Callable[[CallSignal], None]
 
 
+class HttpCallFinished(msgspec.Struct, frozen=True, gc=False):
+    """A call of `hasten.http.client` has ended, with all its attempts, whatever way.
+
+    Attributes:
+      host: That was asked last, `pricing:8000`; empty if none was.
+      method: `GET`.
+      status: Of the answer; 0 without one.
+      error: Name of the error that it ended with, `DeadlineExceeded`, `CancelledError`; empty with an answer.
+      seconds: All of it took; of a streamed one with its body.
+      attempts: Requests that were sent, or waited for a connection, hedges among them.
+      sent_bytes, received_bytes: Of the bodies, the last attempt's.
+      traceparent, parent: The span that it was, and the id of the one that it was within; empty where nobody traces.
+    """
+
+    host: str
+    method: str
+    status: int
+    error: str
+    seconds: float
+    attempts: int
+    sent_bytes: int
+    received_bytes: int
+    traceparent: str = ""
+    parent: str = ""
+
+
+HttpCallHook = Callable[[HttpCallFinished], None]
+
+
 class CacheLoaded(msgspec.Struct, frozen=True, gc=False):
     """A cache has found a value that its memory had not, or has failed to.
 

@@ -21,10 +21,12 @@ class Edge:
     Add it last, so that it is outside of all others.
 
     Deadline: each request has `timeout` seconds, or what its caller has left (`x-request-timeout-ms`, milliseconds), if
-    that is less. It is the ambient deadline (`hasten.resilience`): calls take it along. A request that has not begun to
-    answer by then is answered with 504; one that has is broken off.
+    that is less, counted from when it came: what it has lain unread while the loop was busy is part of it (Linux, under
+    `HttpProtocol`). It is the ambient deadline (`hasten.resilience`): calls take it along. A request that has not begun
+    to answer by then is answered with 504; one that has is broken off.
 
-    Client gone: the request's task is cancelled at once, and what it calls with it, also behind BaseHTTPMiddleware. A
+    Client gone: the request's task is cancelled at once, or not begun where the client had gone before its request was
+    read (Linux, under `HttpProtocol`), and what it calls is cancelled with it, also behind BaseHTTPMiddleware. A
     `def` endpoint's thread cannot be stopped, as no thread can: its answer is dropped, its place in anyio's pool is
     free for the next although it runs on, and `hasten.resilience.expired()` is true in it from then on, so that a loop
     in it can end, and calls that it makes are refused. Background tasks, which run behind the response, are let be.
@@ -82,6 +84,7 @@ class Edge:
 
     async def _run(self, under_way: UnderWay, scope: Scope, receive: Receive, send: Send) -> None:
         """Run the app within the request's deadline, and answer what stands in its place."""
+        under_way.begun = monotonic()
         seconds = time_allowed(under_way.rule, self._gate, scope["headers"])
         outer = AMBIENT.get()
         if outer is None:
@@ -90,11 +93,12 @@ class Edge:
             if seconds == inf:
                 await self._app(scope, receive, send)
             else:
-                under_way.deadline = deadline = deadline_at(monotonic() + seconds)
+                under_way.deadline = deadline = deadline_at(under_way.came + seconds)
                 async with deadline:
                     await self._app(scope, receive, send)
             return
         except DeadlineExceeded:
+            under_way.abandoned()
             problem = TOO_LATE
         except Refused as refused:
             problem = Problem(503, str(refused), max(refused.retry_after, 1.0))

@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from hasten._core.unread import arrival
 from hasten.http._gate import GATE, Gate
 from hasten.http._problems import Problem
 from hasten.http._under_way import UNDER_WAY, UnderWay
@@ -184,11 +185,15 @@ class HttpProtocol(HttpToolsProtocol):
         if gate is None:
             super()._start_asgi_task(cycle, app)
             return
+        unread, gone = arrival(self.transport)
+        if gone:  # in an overload most have: to work for them would be the end of all others
+            self.transport.close()
+            return
         rule = gate.rule_of(cycle.scope)
         if not rule.exempt and not gate.admits(rule, cycle.scope["headers"]):
             self._refuse(cycle, gate.refusal())
             return
-        self._tasks.under_way = under_way = UnderWay(rule, None if rule.exempt else gate.limiter, cycle)
+        self._tasks.under_way = under_way = UnderWay(rule, None if rule.exempt else gate.limiter, cycle, unread)
         scope: Any = cycle.scope
         scope[UNDER_WAY] = under_way
         super()._start_asgi_task(cycle, app)

@@ -28,24 +28,28 @@ class UnderWay:
     Args:
       limiter: Has admitted it, and is told how it ends; None where nobody counts.
       response: Its response.
+      unread: Seconds that it had lain unread in the kernel when it was admitted.
 
     Attributes:
+      came: When it did, by `time.monotonic()`: what it takes counts from then.
       rule: Its rule.
       task: Runs the app for it.
+      begun: When its task began; 0.0 before.
       deadline: The block it runs in; None without an end.
       gone: Its client has, and its task was cancelled for that.
     """
 
-    __slots__ = ("_began", "_limiter", "_response", "deadline", "gone", "rule", "task")
+    __slots__ = ("_limiter", "_response", "begun", "came", "deadline", "gone", "rule", "task")
 
-    def __init__(self, rule: EdgeRule, limiter: Limiter | None, response: Response) -> None:
+    def __init__(self, rule: EdgeRule, limiter: Limiter | None, response: Response, unread: float = 0.0) -> None:
         self.rule = rule
         self.task: Task[Any] | None = None
         self.deadline: Deadline | None = None
         self.gone = False
         self._response = response
         self._limiter = limiter
-        self._began = monotonic() if limiter is not None else 0.0
+        self.begun = 0.0
+        self.came = monotonic() - unread
 
     @property
     def started(self) -> bool:
@@ -62,8 +66,18 @@ class UnderWay:
         limiter = self._limiter
         if limiter is not None:
             self._limiter = None
-            route = route_taken(self._response.scope)
-            limiter.ended(monotonic() - self._began, "" if route is None else getattr(route, "path", ""))
+            limiter.ended(monotonic() - self.came, self._kind(), self.begun - self.came)
+
+    def abandoned(self) -> None:
+        """Note that nobody waits for its response any more: its client has gone, or its deadline has passed."""
+        limiter = self._limiter
+        if limiter is not None:
+            self._limiter = None
+            limiter.abandoned(monotonic() - self.came, self._kind())
+
+    def _kind(self) -> str:
+        route = route_taken(self._response.scope)
+        return "" if route is None else getattr(route, "path", "")
 
     def ended(self) -> None:
         """Note that the app has returned, or failed."""
@@ -76,6 +90,7 @@ class UnderWay:
         if self.rule.finishes or self.task is None:
             return
         self.gone = True
+        self.abandoned()
         if self.deadline is not None:
             self.deadline.abandon()
         self.task.cancel("the client has gone")

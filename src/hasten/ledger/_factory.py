@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from hasten.ledger._drive import drive
-from hasten.ledger._kernel import unread_seconds
+from hasten._core.unread import arrival
 from hasten.ledger._loop_state import LoopState
 from hasten.ledger._records import REQUEST, RequestRecord
 
@@ -169,7 +169,7 @@ class Factory:
         if request.started - holds[-1].end > _RECENT:
             return
         cycle = coro.cr_frame.f_locals.get("self")
-        unread = unread_seconds(getattr(cycle, "transport", None))
+        unread = arrival(getattr(cycle, "transport", None)).unread
         earliest = min(hold.start for hold in holds if request.started - hold.end <= _RECENT)
         request.unread = min(unread, request.started - earliest)
         request.unread_site = holds[-1].site

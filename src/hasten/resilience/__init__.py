@@ -22,8 +22,9 @@ from hasten.resilience._deadline import (
     require,
 )
 from hasten.resilience._hedge import Hedge
-from hasten.resilience._limiter import Limiter, Priority
+from hasten.resilience._limiter import Limiter
 from hasten.resilience._limiter_statistics import LimiterStatistics
+from hasten.resilience._priority import Priority
 from hasten.resilience._rate_limit import RateLimit, RateLimitStatistics
 from hasten.resilience._refused import Refused
 from hasten.resilience._retry import RetryPolicy

@@ -6,13 +6,13 @@ found, not guessed, keeps those that are admitted quick, and refuses the rest wh
 
 import random
 from collections.abc import Callable
-from enum import IntEnum
 from math import inf, log10
 from time import monotonic
 
 from hasten._core.errors import ConfigurationError
 from hasten.resilience._guard import Guard
 from hasten.resilience._limiter_statistics import LimiterStatistics
+from hasten.resilience._priority import SHARES, Priority
 from hasten.resilience._refused import Refused
 from hasten.resilience._unloaded import Unloaded
 
@@ -22,18 +22,8 @@ _FEW_WAIT, _MANY_WAIT = 3.0, 6.0  # times log10(limit)
 _WINDOWS = 8
 """Response times between two changes: what waited in each of them is a standing queue, what did not was a burst."""
 _STEPS = 4.0  # log10(limit) at a change
+_NO_QUEUE = 0.1  # of an answer's time: up to so much it has met none
 _PROBE_SHARE = 0.5  # of the limit, while it is looked what answers take without load
-
-
-class Priority(IntEnum):
-    """How much a request matters: the lower ones have a part of the limit each, so that the higher ones find room."""
-
-    LOW = 0
-    NORMAL = 1
-    HIGH = 2
-
-
-_SHARES = (0.7, 0.9, 1.0)
 
 
 class Limiter:
@@ -41,7 +31,7 @@ class Limiter:
 
         if limiter.admits(Priority.NORMAL):
             ...
-            limiter.ended(seconds, "GET /products/{id}")   # or dropped()
+            limiter.ended(seconds, "GET /products/{id}")   # or abandoned(), or dropped()
         else:
             ...                                            # refuse: 503, Retry-After
 
@@ -121,15 +111,32 @@ class Limiter:
         """Note that a request has ended by what says nothing of the load: it was cancelled, or failed."""
         self.in_flight -= 1
 
-    def ended(self, seconds: float, kind: str = "") -> None:
+    def ended(self, seconds: float, kind: str = "", queued: float = 0.0) -> None:
         """Note that a request was answered, after so long.
 
         Args:
           kind: Requests of one kind take about the same: their route. Kinds from the 257th on are one.
+          queued: Seconds of them before its work had begun, where that is known: those are no part of what an answer
+            takes without load, however few are under way.
         """
+        quiet = 2 * self.in_flight < self.limit and queued <= _NO_QUEUE * seconds
+        expected = self._unloaded.expected(kind, seconds - queued, quiet=quiet)
+        self._judge(seconds, expected)
+
+    def abandoned(self, seconds: float, kind: str = "") -> None:
+        """Note that nobody waits for a request any more, after so long: it would have taken longer.
+
+        Clients that give up in an overload leave no answers: without this the limiter would not hear of it.
+        """
+        expected = self._unloaded.exceeded(kind, seconds)
+        if expected:
+            self._judge(seconds, expected)
+        else:
+            self.dropped()
+
+    def _judge(self, seconds: float, expected: float) -> None:
         in_flight = self.in_flight
         self.in_flight = in_flight - 1
-        expected = self._unloaded.expected(kind, seconds, quiet=2 * in_flight < self.limit)
         self._took += seconds
         self._expected += expected
         self._busy += in_flight
@@ -164,7 +171,7 @@ class Limiter:
 
     def _make_room(self) -> None:
         room = max(float(self._least), self.limit * _PROBE_SHARE) if self._unloaded.probing else self.limit
-        self._rooms = [max(1.0, room * share) for share in _SHARES]
+        self._rooms = [max(1.0, room * share) for share in SHARES]
         self.room = self._rooms[Priority.LOW]
 
     def guard(self) -> Guard:

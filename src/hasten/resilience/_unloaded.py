@@ -58,7 +58,8 @@ class Unloaded:
         kind = self._kinds.get(name)
         if kind is None:
             kind = self._meet(name)
-        self._longest = max(seconds, self._longest * _FORGET)
+        longest = self._longest * _FORGET
+        self._longest = seconds if seconds > longest else longest
         if kind.answers < _FIRST_ANSWERS:
             kind.answers += 1
             kind.mean += (seconds - kind.mean) / kind.answers
@@ -69,6 +70,18 @@ class Unloaded:
                 self._left -= 1
         elif quiet:
             kind.mean += (seconds - kind.mean) * _LEARN
+        return kind.mean
+
+    def exceeded(self, name: str, seconds: float) -> float:
+        """Return what an answer of a kind takes without load where one was given up after more; else 0.0.
+
+        It teaches nothing of unloaded answers, but a probe that brings none ends by it.
+        """
+        kind = self._kinds.get(name)
+        if kind is None or kind.answers < _FIRST_ANSWERS or seconds <= kind.mean:
+            return 0.0
+        if self.probing:
+            self._left -= 1
         return kind.mean
 
     def _meet(self, name: str) -> _Kind:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import random
+import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -73,6 +75,31 @@ async def test_the_client_has_gone(http: Any, method: str, body: bytes) -> None:
         await work.ended.wait()
     assert isinstance(work.error, asyncio.CancelledError)
     assert left == [0.0]
+    assert limiter.in_flight == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked")
+@in_loops
+async def test_gone_before_it_was_read() -> None:
+    """Nothing is begun for a client that has gone by the time its request is read: in an overload most have."""
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            seen.append(scope["path"])
+        await hello(scope, receive, send)
+
+    loop = asyncio.get_running_loop()
+    async with uvicorn_serving(Edge(app, limiter=(limiter := Limiter())), http=HttpProtocol) as port:  # type: ignore[arg-type]
+        for method in (b"GET", b"POST"):
+            with socket.socket() as connection:
+                connection.setblocking(False)
+                await loop.sock_connect(connection, ("127.0.0.1", port))
+                connection.send(method + b" /gone HTTP/1.1\r\nHost: a\r\n\r\n")
+        client = await Client.to(port)
+        assert (await client.ask("/here")).status == 200
+        await client.aclose()
+    assert seen == ["/here"]
     assert limiter.in_flight == 0
 
 

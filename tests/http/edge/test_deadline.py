@@ -2,13 +2,15 @@
 
 import asyncio
 import math
+import sys
+import time
 from typing import Any
 
 import pytest
 
 from hasten import ConfigurationError
 from hasten._core.ambient import AMBIENT
-from hasten.http import Edge, EdgeRule
+from hasten.http import Edge, EdgeRule, HttpProtocol
 from hasten.monitor import outgoing_headers
 from hasten.resilience import DeadlineExceeded, Refused, remaining
 from tests.http.edge.serving import every_server, hello, in_loops, served
@@ -79,6 +81,21 @@ async def test_nothing_is_begun_when_it_is_over(http: Any) -> None:
     app = Waiting()
     async with served(app, http) as connect:
         assert (await (await connect()).ask("/", "X-Request-Timeout-Ms: 0")).status == 504
+    assert app.left == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel is asked")
+@in_loops
+async def test_what_has_lain_unread() -> None:
+    """The time in which nobody has read a request, since the loop was held, is part of what it has."""
+    app = Waiting()
+    async with served(app, HttpProtocol) as connect:
+        client = await connect()
+        client.send("/", "X-Request-Timeout-Ms: 30")
+        until = time.monotonic() + 0.06
+        while time.monotonic() < until:
+            pass
+        assert (await client.answer()).status == 504
     assert app.left == []
 
 

@@ -173,9 +173,9 @@ async def test_the_time_of_answers() -> None:
     class Told(Limiter):
         __slots__ = ()
 
-        def ended(self, seconds: float, kind: str = "") -> None:
+        def ended(self, seconds: float, kind: str = "", queued: float = 0.0) -> None:
             told.append((seconds, kind))
-            super().ended(seconds, kind)
+            super().ended(seconds, kind, queued)
 
     released = asyncio.Event()
 

@@ -6,6 +6,7 @@ from benchmarks.events._benchmark import EventsBenchmark
 from benchmarks.ledger._benchmark import LedgerBenchmark
 from benchmarks.ledger_steps import LedgerStepsBenchmark
 from benchmarks.metrics._benchmark import MetricsBenchmark
+from benchmarks.resilience._benchmark import ResilienceBenchmark
 from benchmarks.response_cache._benchmark import ResponseCacheBenchmark
 from benchmarks.rpc._benchmark import RpcBenchmark
 from hasten._core.errors import ConfigurationError
@@ -21,6 +22,7 @@ def all_benchmarks() -> tuple[Benchmark, ...]:
         ResponseCacheBenchmark(),
         EventsBenchmark(),
         MetricsBenchmark(),
+        ResilienceBenchmark(),
     )
 
 

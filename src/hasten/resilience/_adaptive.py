@@ -43,7 +43,7 @@ class AdaptiveBreaker:
     Calls that have been under way for a fifteenth of the window count as asked and not accepted: a dependency that
     answers no more is known before its calls time out.
 
-    A guarded call that succeeds costs 0.6 µs. One event loop's.
+    A guarded call that succeeds costs 0.4 µs. One event loop's.
 
     Args:
       multiple: Of what is accepted, that is sent; above 1. Lower ones spare the dependency, higher ones find sooner
@@ -58,8 +58,9 @@ class AdaptiveBreaker:
     """
 
     __slots__ = (
-        "_accepted", "_accepted_sum", "_asked", "_asked_sum", "_begun_before", "_begun_now", "_chance", "_clock",
-        "_ends", "_failing", "_multiple", "_number", "_refused", "_under_way", "_width",
+        "_accepted", "_accepted_before", "_accepted_in", "_begins", "_begun_before", "_begun_now", "_chance", "_clock",
+        "_ends", "_failing", "_multiple", "_number", "_overdue", "_refused", "_unanswered", "_unanswered_before",
+        "_unanswered_in", "_width",
     )  # fmt: skip
 
     def __init__(
@@ -78,11 +79,12 @@ class AdaptiveBreaker:
         self._multiple, self._failing = multiple, failing
         self._clock, self._chance = clock, chance
         self._width = window / _BUCKETS
-        self._asked, self._accepted = [0] * _BUCKETS, [0] * _BUCKETS
-        self._asked_sum = self._accepted_sum = 0
-        self._under_way = self._begun_now = self._begun_before = 0  # of those under way: in this bucket, the one before
+        # Of the window: sums, what they were when this bucket began, and what each bucket before it has added.
+        self._accepted = self._accepted_before = self._unanswered = self._unanswered_before = 0
+        self._accepted_in, self._unanswered_in = [0] * _BUCKETS, [0] * _BUCKETS
+        self._begun_now = self._begun_before = self._overdue = 0  # under way: since this bucket began, the one before
         self._number = 0
-        self._ends = -math.inf
+        self._begins = self._ends = -math.inf
         self._refused = 0
         self._turn(clock())
 
@@ -98,62 +100,66 @@ class AdaptiveBreaker:
         """Let a call through, and count it as under way."""
         if now >= self._ends:
             self._turn(now)
+        if self._unanswered + self._overdue > _SPARED:  # else none is refused, whatever was accepted
+            self._refuse_by_chance()
+        self._begun_now += 1
+
+    def _refuse_by_chance(self) -> None:
         share = self._refusing()
         if share > 0.0 and self._chance() < share:
-            self._count(accepted=False)
+            self._unanswered += 1
             self._refused += 1
             raise Refused("adaptive breaker", f"the dependency does not answer {share:.0%} of the calls")
-        self._under_way += 1
-        self._begun_now += 1
 
     def end(self, began: float, now: float, error: BaseException | None) -> None:
         """Note how a call has ended that was let through."""
         if now >= self._ends:
             self._turn(now)
-        self._under_way -= 1
-        age = self._ends - began
-        if age <= self._width:
+        if began >= self._begins:
             self._begun_now -= 1
-        elif age <= 2.0 * self._width:
+        elif began >= (self._number - 1) * self._width:
             self._begun_before -= 1
+        else:
+            self._overdue -= 1
         if error is None:
-            self._count(accepted=True)
+            self._accepted += 1
         elif isinstance(error, Exception) and not isinstance(error, Refused):  # else it says nothing
-            self._count(accepted=not isinstance(error, self._failing))
+            if isinstance(error, self._failing):
+                self._unanswered += 1
+            else:
+                self._accepted += 1
 
-    def _count(self, *, accepted: bool) -> None:
-        at = self._number % _BUCKETS
-        self._asked[at] += 1
-        self._asked_sum += 1
-        if accepted:
-            self._accepted[at] += 1
-            self._accepted_sum += 1
+    def _asked(self) -> int:
+        return self._accepted + self._unanswered + self._overdue
 
     def _refusing(self) -> float:
         """Return the share of the calls that is refused; none of them where it is negative."""
-        asked = self._asked_sum + self._under_way - self._begun_now - self._begun_before
-        return (asked - _SPARED - self._multiple * self._accepted_sum) / (asked + 1)
+        asked = self._asked()
+        return (asked - _SPARED - self._multiple * self._accepted) / (asked + 1)
 
     def _turn(self, now: float) -> None:
         """Go on to the bucket of this moment, and forget those that are older than the window."""
         number = int(now / self._width)
+        number += (now >= (number + 1) * self._width) - (now < number * self._width)  # divisions are rounded
         passed = number - self._number
+        self._overdue += self._begun_before + (0 if passed == 1 else self._begun_now)
         self._begun_before = self._begun_now if passed == 1 else 0
         self._begun_now = 0
+        at = self._number % _BUCKETS
+        self._accepted_in[at] += self._accepted - self._accepted_before
+        self._unanswered_in[at] += self._unanswered - self._unanswered_before
         for old in range(self._number + 1, self._number + 1 + min(passed, _BUCKETS)):
             at = old % _BUCKETS
-            self._asked_sum -= self._asked[at]
-            self._accepted_sum -= self._accepted[at]
-            self._asked[at] = self._accepted[at] = 0
+            self._accepted -= self._accepted_in[at]
+            self._unanswered -= self._unanswered_in[at]
+            self._accepted_in[at] = self._unanswered_in[at] = 0
+        self._accepted_before, self._unanswered_before = self._accepted, self._unanswered
         self._number = number
-        self._ends = (number + 1) * self._width
+        self._begins, self._ends = number * self._width, (number + 1) * self._width
 
     def statistics(self) -> AdaptiveStatistics:
         """Return what is known now, and the counts."""
         now = self._clock()
         if now >= self._ends:
             self._turn(now)
-        overdue = self._under_way - self._begun_now - self._begun_before
-        return AdaptiveStatistics(
-            self._asked_sum + overdue, self._accepted_sum, max(0.0, self._refusing()), self._refused
-        )
+        return AdaptiveStatistics(self._asked(), self._accepted, max(0.0, self._refusing()), self._refused)

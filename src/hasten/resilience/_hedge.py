@@ -1,13 +1,16 @@
 """When to send a slow call a second time and take the answer that comes first."""
 
 import math
+from asyncio import current_task
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import wraps
 from time import monotonic
 from typing import ParamSpec, TypeVar
 
 from hasten._core.errors import ConfigurationError
 from hasten.resilience._budget import RetryBudget
+from hasten.resilience._expiry import expiry_of
 from hasten.resilience._race import Race
 
 P = ParamSpec("P")
@@ -29,9 +32,10 @@ class Hedge:
     they are exponential): raise `multiple` for such a method, or needless hedges use up the budget.
 
     Only for calls that may be carried out twice. `budget` bounds the extra load whatever the latencies do; give all
-    hedges and retries of a channel the same one, and call its `deposit` for each call.
+    hedges and retries of a channel the same one, and call its `deposit` for each call. To find the task is 0.3 of the
+    1.3 µs by Python 3.11, and next to nothing by later ones.
 
-        @hedge                     # each call of it is hedged; 1.6 µs if it is answered in time
+        @hedge                     # each call of it is hedged; 1.3 µs if it is answered in time
         async def quote(item: int) -> float: ...
 
         budget.deposit()           # by hand
@@ -75,19 +79,42 @@ class Hedge:
 
         Cancellation: ends both attempts.
         """
+        deposit, may_hedge, record = self._budget.deposit, self.try_hedge, self.record
+
+        async def timed(*args: P.args, **kwargs: P.kwargs) -> T:
+            began = monotonic()
+            answer = await function(*args, **kwargs)
+            record(monotonic() - began)
+            return answer
 
         @wraps(function)
         async def hedged(*args: P.args, **kwargs: P.kwargs) -> T:
-            self._budget.deposit()
-
-            async def attempt() -> T:
-                began = monotonic()
-                answer = await function(*args, **kwargs)
-                self.record(monotonic() - began)
-                return answer
-
+            deposit()
             delay = self.delay()
-            return await (attempt() if delay is None else Race(attempt, delay, self.try_hedge).run())
+            if delay is None:
+                return await timed(*args, **kwargs)
+            task = current_task()
+            assert task is not None
+            began = monotonic()
+            race = Race(timed, args, kwargs, may_hedge, copy_context(), began + delay, task, task.cancelling())
+            expiry = expiry_of(task.get_loop())
+            expiry.watched.add(race)
+            if race.deadline < expiry.due:
+                expiry.sweep_at(race.deadline)
+            try:
+                answer = await function(*args, **kwargs)
+            except BaseException as error:
+                second = race.second
+                if second is None or not await race.is_won_by(second, error):
+                    raise
+                answer = second.result()
+            else:
+                record(monotonic() - began)
+            finally:
+                expiry.watched.discard(race)
+                if race.second is not None:
+                    race.end()
+            return answer
 
         return hedged
 

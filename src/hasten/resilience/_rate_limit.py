@@ -56,7 +56,7 @@ class RateLimit:
 
     def admits(self, pieces: int = 1) -> bool:
         """Admit so many pieces of work together; False, and none is admitted, if that is too many now."""
-        tokens = self._refill()
+        tokens = self._refill(self._clock())
         if tokens < pieces - _ROUNDING:
             self._refused += pieces
             return False
@@ -64,8 +64,7 @@ class RateLimit:
         self._admitted += pieces
         return True
 
-    def _refill(self) -> float:
-        now = self._clock()
+    def _refill(self, now: float) -> float:
         tokens = self._tokens + (now - self._at) * self._rate
         self._at = now
         self._tokens = tokens = tokens if tokens < self._burst else float(self._burst)
@@ -75,7 +74,7 @@ class RateLimit:
         """Return the seconds until so many pieces would be admitted; infinite if they are more than `burst`."""
         if pieces > self._burst:
             return math.inf
-        return max(0.0, pieces - self._refill()) / self._rate
+        return max(0.0, pieces - self._refill(self._clock())) / self._rate
 
     # ---- as a guard
 
@@ -89,12 +88,16 @@ class RateLimit:
 
     def begin(self, now: float) -> None:
         """Admit one piece of work."""
-        if not self.admits():
+        tokens = self._refill(now)
+        if tokens < 1.0 - _ROUNDING:
+            self._refused += 1
             raise Refused("rate limit", f"more than {self._rate:g} a second", self.wait())
+        self._tokens = tokens - 1.0
+        self._admitted += 1
 
     def end(self, began: float, now: float, error: BaseException | None) -> None:
         """Note the end of what was admitted: it changes nothing."""
 
     def statistics(self) -> RateLimitStatistics:
         """Return the counts now."""
-        return RateLimitStatistics(self._admitted, self._refused, self._refill())
+        return RateLimitStatistics(self._admitted, self._refused, self._refill(self._clock()))

@@ -7,6 +7,8 @@ HastenError
 ├── InvalidMeasurement   it was measured, but the figures cannot be trusted: exit 3
 ├── DeadlineExceeded     (hasten.resilience; also a TimeoutError) the time for the work is over, or too short for it
 ├── Refused              (hasten.resilience) work is not begun: a breaker, a limit or a bulkhead says so: exit 3
+├── HttpError            (hasten.http.client) a call over HTTP has no usable answer: exit 3
+│   └── ConnectFailed, ConnectionLost, ProtocolError, BodyTooLarge, HttpStatusError, DecodeFailed
 ├── ResolutionError      (hasten.rpc) a name has no address now: exit 3
 ├── BrokerError          (hasten.events) a broker refuses, or fails at something: exit 3
 │   ├── BrokerUnavailable    it does not answer

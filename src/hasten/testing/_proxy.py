@@ -155,6 +155,7 @@ Link = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 def _cut(writer: asyncio.StreamWriter) -> None:
     """Close a connection with RST."""
     transport = writer.transport
-    with contextlib.suppress(OSError):
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+    if not transport.is_closing():  # its socket has gone then, and uvloop says so by errors of its own
+        with contextlib.suppress(OSError):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
     transport.abort()

@@ -15,33 +15,25 @@ from typing import Literal, Protocol
 import grpc
 
 from hasten._core.errors import ConfigurationError
+from hasten.resilience import _peak_ewma
 from hasten.rpc.channel._target import Address
 
 Policy = Literal["pick_first", "round_robin", "p2c"]
 
 DECAY_SECONDS = 10.0
 """Time constant of the average: half of a peak is forgotten after 7 s (Finagle's default)."""
-REJECTION_SECONDS = 1.0
-"""Least latency that a rejection is recorded with; see `PeakEwma`."""
-REJECTION_FACTOR = 4.0
-"""A rejection is recorded with at least this multiple of the highest recent cost at which any endpoint answered; under
-load an endpoint that only rejects is then asked again every 14 s (`DECAY_SECONDS` x ln 4)."""
-UNKNOWN_COST = 1e9
-"""Cost of an endpoint whose first answer is still awaited: above every real one (Finagle's Penalty)."""
 
 OK = grpc.StatusCode.OK
 _REJECTIONS = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 _CUT_SHORT = (grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-class Endpoint:
+class Endpoint(_peak_ewma.Load):
     """What balancing and outlier detection know of one address; a subchannel owns one or is one.
 
     Attributes:
       ready: A connection stands and takes calls; the channel's to set.
       ejected: Set by outlier detection; such an endpoint is picked only when no other is ready.
-      outstanding: Attempts begun and not finished.
-      ewma: Peak-sensitive average of latencies in seconds, as of `observed_at`; 0.0 without an answer yet.
       successes, failures: Attempts finished since the last sweep, as outlier detection counts.
       consecutive_failures: Since the last success.
       ejections: By how many base times the next ejection is longer than none; sinks while it behaves (gRFC A50).
@@ -54,31 +46,21 @@ class Endpoint:
         "ejected",
         "ejected_at",
         "ejections",
-        "ewma",
         "failures",
-        "observed_at",
-        "outstanding",
         "ready",
         "successes",
     )
 
     def __init__(self, address: Address) -> None:
+        super().__init__()
         self.address = address
         self.ready = False
         self.ejected = False
-        self.outstanding = 0
-        self.ewma = 0.0
-        self.observed_at = -math.inf
         self.successes = 0
         self.failures = 0
         self.consecutive_failures = 0
         self.ejections = 0
         self.ejected_at = -math.inf
-
-    def forget(self) -> None:
-        """Drop the latencies: what connects anew may be another process. Open attempts stay counted."""
-        self.ewma = 0.0
-        self.observed_at = -math.inf
 
 
 class Balancer(Protocol):
@@ -234,36 +216,18 @@ class RoundRobin(Balancer):
 
 
 class PeakEwma(Balancer):
-    """Of two endpoints chosen at random takes the cheaper one; cost is average latency x (outstanding + 1).
+    """Of two endpoints chosen at random takes the cheaper one, as `hasten.resilience` has it.
 
-    The average jumps to every latency above it and sinks to those below with the time constant `DECAY_SECONDS`, with
-    no calls towards zero: a slow endpoint is left at once and asked again cautiously. An endpoint without history
-    costs nothing until it has one call, and more than all others until that is answered.
-
-    What a latency is:
-    - A rejection (RESOURCE_EXHAUSTED, UNAVAILABLE) is often the fastest answer of all, and would draw all traffic to
-      the one endpoint that cannot serve it. It is recorded as slow: at least `REJECTION_SECONDS`, and at least
-      `REJECTION_FACTOR` times the highest recent cost (latency x outstanding) at which any endpoint answered: whoever
-      rejects at once never has calls outstanding, and must still cost more than those that carry the load.
-    - A call that was cancelled or timed out says only that its answer would have taken longer: it can raise the
-      average, never lower it. Otherwise the loser of each hedge would look as fast as the winner.
-
-    A pick takes 0.45 µs.
-
-    Sources: Finagle's PeakEwma (Linkerd's balancer); Mitzenmacher, The Power of Two Choices, 2001; hasten's
-    design.md section 3, 8.
+    RESOURCE_EXHAUSTED and UNAVAILABLE are rejections, which count as slow; CANCELLED and DEADLINE_EXCEEDED can raise
+    an endpoint's average, never lower it. A pick takes 0.5 µs.
     """
 
     connects_one = False
 
     def __init__(self, clock: Callable[[], float], random: Callable[[], float], decay: float = DECAY_SECONDS) -> None:
-        self._clock = clock
-        self._random = random
-        self._rate = -1.0 / decay
+        self._loads = _peak_ewma.PeakEwma(clock, random, decay)
         self._endpoints: tuple[Endpoint, ...] = ()
         self._usable: tuple[Endpoint, ...] = ()
-        self._dearest = 0.0
-        self._dearest_at = -math.inf
 
     def update(self, endpoints: Sequence[Endpoint]) -> None:
         """Choose among the usable endpoints from now on."""
@@ -274,53 +238,23 @@ class PeakEwma(Balancer):
         return self._endpoints
 
     def pick(self) -> Endpoint | None:
-        return self._cheaper_of_two(self._usable)
+        return self._loads.pick(self._usable)
 
     def pick_other(self, used: Collection[Endpoint]) -> Endpoint | None:
         """Choose among the endpoints outside `used`."""
-        fresh = [endpoint for endpoint in self._usable if endpoint not in used]
-        return self._cheaper_of_two(fresh or self._usable)
+        return self._loads.pick_other(self._usable, used)
 
     def started(self, endpoint: Endpoint) -> None:
         endpoint.outstanding += 1
 
     def finished(self, endpoint: Endpoint, seconds: float, code: grpc.StatusCode) -> None:
-        """Record an attempt's latency, or what stands for it; 0.25 µs."""
+        """Record an attempt's latency, or what stands for it; 0.3 µs."""
         endpoint.outstanding -= 1
-        now = self._clock()
-        if code is not OK:
-            if code in _REJECTIONS:
-                dearest = self._dearest * math.exp((now - self._dearest_at) * self._rate)
-                seconds = max(seconds, REJECTION_SECONDS, REJECTION_FACTOR * dearest)
-            elif code in _CUT_SHORT:
-                if seconds > endpoint.ewma * math.exp((now - endpoint.observed_at) * self._rate):
-                    endpoint.ewma, endpoint.observed_at = seconds, now
-                return
+        if code is OK:
+            self._loads.answered(endpoint, seconds)
+        elif code in _REJECTIONS:
+            self._loads.rejected(endpoint, seconds)
+        elif code in _CUT_SHORT:
+            self._loads.cut_short(endpoint, seconds)
         else:
-            cost = seconds * (endpoint.outstanding + 1)
-            if cost > self._dearest * math.exp((now - self._dearest_at) * self._rate):
-                self._dearest, self._dearest_at = cost, now
-        self._observe(endpoint, seconds, now)
-
-    def _observe(self, endpoint: Endpoint, seconds: float, now: float) -> None:
-        weight = math.exp((now - endpoint.observed_at) * self._rate)
-        average = endpoint.ewma * weight
-        endpoint.ewma = seconds if seconds > average else average + seconds * (1.0 - weight)
-        endpoint.observed_at = now
-
-    def _cheaper_of_two(self, choices: Sequence[Endpoint]) -> Endpoint | None:
-        count = len(choices)
-        if count < 2:
-            return choices[0] if count else None
-        first, second = divmod(int(self._random() * (count * (count - 1))), count - 1)
-        if second >= first:
-            second += 1  # one random number, every ordered pair of different endpoints equally likely
-        one, other = choices[first], choices[second]
-        now = self._clock()
-        return one if self._cost(one, now) <= self._cost(other, now) else other
-
-    def _cost(self, endpoint: Endpoint, now: float) -> float:
-        outstanding = endpoint.outstanding
-        if endpoint.ewma == 0.0:
-            return UNKNOWN_COST + outstanding if outstanding else 0.0
-        return endpoint.ewma * math.exp((now - endpoint.observed_at) * self._rate) * (outstanding + 1)
+            self._loads.failed(endpoint, seconds)

@@ -1,10 +1,11 @@
 """One process of a service: the ASGI app under uvicorn, uvloop and httptools, with the ledger in it; or a bus alone."""
 
 import asyncio
+import inspect
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,15 +13,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import uvicorn
 
-from hasten._core.errors import ConfigurationError, TargetUnreachable
+from hasten._core.errors import ConfigurationError
+from hasten._core.targets import import_object
 from hasten._install import install, monitor_of
 from hasten._monitoring import monitoring
+from hasten._serving import Ending, Server, Watcher
+from hasten.concurrency import GcPolicy
 from hasten.ledger import Recorder
 from hasten.monitor import Monitor
+from hasten.profiling import ProfileOptions
+from hasten.profiling._triggers import WHEN_ASKED
 
 if TYPE_CHECKING:
     from hasten.events import Bus
-    from hasten.profiling import ProfileOptions
 
 Loop = Literal["uvloop", "asyncio"]
 
@@ -29,41 +34,48 @@ class ServiceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How to serve.
 
     Attributes:
-      host, port: Address to listen on; port 0 takes a free one.
       service: Name in accounts and messages.
       sample_every: One request in this many is recorded; recording to a folder records every one.
       record: Folder for `<service>-<pid>.accounts`; None records nothing.
       slo: File of objectives.
       admin: Address of the admin port; None has none. What the app has installed itself comes first.
       admin_token: Needed where others than this machine can reach it.
-      profile: What is captured by itself.
-      grace: Seconds that requests in flight have to finish after a stop signal.
+      profile: Whether profiles are captured by itself, not only when somebody asks.
+      profiles: Folder of the last ones; None for the usual one.
+      ending: How long it takes to leave.
+      warm_up: `module:function`, called with the app before connections are accepted; empty for nothing.
+      gc: `frozen` leaves what is there after the warm-up out of garbage collections, and has fewer of them.
+      worker: Its number among the workers of a supervisor; None for a process alone.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8000
     service: str = "app"
     sample_every: int = 20
     record: Path | None = None
     slo: Path | None = None
     admin: str | None = None
     admin_token: str = ""
-    profile: "ProfileOptions | bool" = False
+    profile: bool = False
+    profiles: Path | None = None
     loop: Loop = "uvloop"
     http: Literal["httptools", "h11"] = "httptools"
-    grace: float = 10.0
+    ending: Ending = Ending()
+    warm_up: str = ""
+    gc: Literal["python", "frozen"] = "python"
+    worker: int | None = None
 
 
-def serve(app: Any, options: ServiceOptions, announce: Callable[[str], None]) -> None:
-    """Serve `app` until SIGTERM or SIGINT, then let requests in flight finish.
+def serve(app: Any, options: ServiceOptions, listeners: Sequence[socket.socket], watcher: Watcher) -> bool:
+    """Serve `app` until it is told to leave: by SIGTERM or SIGINT, or by its watcher.
 
     Args:
-      announce: Called with one line when connections are accepted.
+      listeners: Bound sockets; closed at the end.
+      watcher: Told of its life.
+    Returns:
+      False if a second signal has ended it.
     Raises:
-      ConfigurationError: the address cannot be listened on.
-      TargetUnreachable: the app's start-up (lifespan) failed.
+      ConfigurationError: an option is wrong.
+      TargetUnreachable: the app's start-up (lifespan) failed, or its warm-up.
     """
-    listener = _listen(options.host, options.port)
     recorder = Recorder(options.record / f"{options.service}-{os.getpid()}.accounts") if options.record else None
     try:
         app = install(
@@ -72,19 +84,20 @@ def serve(app: Any, options: ServiceOptions, announce: Callable[[str], None]) ->
             slo=options.slo,
             admin=options.admin,
             admin_token=options.admin_token,
-            profile=options.profile,
+            profile=_profile_options(options),
             sample_every=1 if recorder else options.sample_every,
             detail=recorder is not None,
             listeners=(recorder,) if recorder else (),
         )
-        _run(app, options, listener, announce)
+        return _run(app, options, listeners, watcher)
     finally:
         if recorder is not None:
             recorder.close()
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
-def _run(app: Any, options: ServiceOptions, listener: socket.socket, announce: Callable[[str], None]) -> None:
+def _run(app: Any, options: ServiceOptions, listeners: Sequence[socket.socket], watcher: Watcher) -> bool:
     # It loads the cache: half as much time again as the whole command takes to start, whichever is wanted.
     from hasten.http import HttpProtocol
 
@@ -95,65 +108,47 @@ def _run(app: Any, options: ServiceOptions, listener: socket.socket, announce: C
         interface="asgi3",
         access_log=False,
         log_level="warning",
-        timeout_graceful_shutdown=max(1, round(options.grace)),
     )
-
-    def started() -> None:
-        announce(_announcement(options.service, listener))
-        _announce_admin(announce, options.service, monitor_of(app))
-
-    server = _Server(config, started)
-    # uvicorn raises the stop signal again once it has stopped: to a handler of ours, so that a graceful stop exits 0.
+    server = Server(
+        config,
+        watcher,
+        name=options.service,
+        ending=options.ending,
+        warm_up=_warm_up(app, options),
+        collections=GcPolicy() if options.gc == "frozen" else None,
+        monitor=monitor_of(app),
+        worker=options.worker,
+    )
+    # uvicorn has them only while its loop runs: one before that is heeded, too, and one behind it ends nothing halfway.
     for stop in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(stop, lambda *_: None)
-    try:
-        server.run(sockets=[listener])
-    except SystemExit as error:
-        raise TargetUnreachable(options.service, "the app's start-up failed", "see the message above") from error
-    if not server.started:
-        raise TargetUnreachable(options.service, "the app's start-up failed", "see the message above")
+        signal.signal(stop, server.handle_exit)
+    server.run(sockets=list(listeners))
+    return not server.hurried
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, telling when it accepts connections."""
+def _warm_up(app: Any, options: ServiceOptions) -> Callable[[], Awaitable[object]] | None:
+    """Return what warms an app up; what is not async runs in a thread, so that the admin port sees the loop run.
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_started = started
+    Raises:
+      ConfigurationError: it is not there, or nothing that can be called.
+    """
+    if not options.warm_up:
+        return None
+    function = import_object(options.warm_up)
+    if not callable(function):
+        raise ConfigurationError(
+            "--warm-up", f"{options.warm_up} cannot be called", "name a function that takes the app"
+        )
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_started()
+    async def warm_up() -> None:
+        if inspect.iscoroutinefunction(function):
+            await function(app)
+            return
+        made = await asyncio.to_thread(function, app)
+        if inspect.isawaitable(made):
+            await made
 
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = error.strerror or str(error)
-        remedy = "choose another --port, or 0 for a free one"
-        raise ConfigurationError(f"--port {port}", f"cannot listen on {host}:{port}: {reason}", remedy) from error
-    except OverflowError as error:
-        listener.close()
-        raise ConfigurationError(f"--port {port}", "not a port", "use 0 to 65535") from error
-    listener.set_inheritable(True)
-    return listener
-
-
-def _announcement(service: str, listener: socket.socket) -> str:
-    host, port = listener.getsockname()[:2]
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return f"hasten: {service} listening on http://{address}"
-
-
-def _announce_admin(announce: Callable[[str], None], service: str, monitor: Monitor | None) -> None:
-    if monitor is not None and monitor.url:
-        announce(f"hasten: {service} is seen live on {monitor.url}")
+    return warm_up
 
 
 # ---- a bus alone
@@ -164,7 +159,7 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
       service: Name in messages.
-      slo, admin, admin_token, profile: As of an app.
+      slo, admin, admin_token, profile, profiles: As of an app.
       grace: Seconds that messages under way have to finish after a stop signal; None leaves it to the bus's `drain`.
     """
 
@@ -172,7 +167,8 @@ class ConsumerOptions(msgspec.Struct, frozen=True, kw_only=True):
     slo: Path | None = None
     admin: str | None = None
     admin_token: str = ""
-    profile: "ProfileOptions | bool" = False
+    profile: bool = False
+    profiles: Path | None = None
     loop: Loop = "uvloop"
     grace: float | None = None
 
@@ -223,7 +219,7 @@ class _Consuming:
             slo=options.slo,
             admin=options.admin,
             admin_token=options.admin_token,
-            profile=options.profile,
+            profile=_profile_options(options),
         ) as monitor:
             monitor.require(self._bus)
             return await self._consume(monitor)
@@ -282,3 +278,12 @@ def _consumption(service: str, bus: "Bus") -> str:
         raise ConfigurationError(service, "nothing is subscribed to its bus", "import the module that subscribes")
     topics = ", ".join(f"{topic} ({group})" for _, topic, group in consumers)
     return f"hasten: {service} consumes {topics} from {bus.broker.name}"
+
+
+def _profile_options(options: ServiceOptions | ConsumerOptions) -> ProfileOptions:
+    return msgspec.structs.replace(ProfileOptions() if options.profile else WHEN_ASKED, folder=options.profiles)
+
+
+def _announce_admin(announce: Callable[[str], None], service: str, monitor: Monitor) -> None:
+    if monitor.url:
+        announce(f"hasten: {service} is seen live on {monitor.url}")

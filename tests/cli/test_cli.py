@@ -15,7 +15,8 @@ from hasten._core.errors import ConfigurationError, HastenError, InvalidMeasurem
 from hasten.cli import app, main
 
 VERBS = (
-    "doctor", "check", "load", "compare", "gate", "run", "top", "trace", "monitor", "profile", "profiles", "events",
+    "doctor", "check", "load", "compare", "gate", "run", "dev", "top", "trace", "monitor", "profile", "profiles",
+    "events",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ HastenError
 ├── MissingDependency    an optional package is absent: exit 2
 ├── TargetUnreachable    what was to be measured does not answer: exit 3
 ├── InvalidMeasurement   it was measured, but the figures cannot be trusted: exit 3
+├── WorkersFailed        (hasten.workers) no worker of `hasten run` serves: exits as the worker has
 ├── DeadlineExceeded     (hasten.resilience; also a TimeoutError) the time for the work is over, or too short for it
 ├── Refused              (hasten.resilience) work is not begun: a breaker, a limit or a bulkhead says so: exit 3
 ├── HttpError            (hasten.http.client) a call over HTTP has no usable answer: exit 3

@@ -1,6 +1,6 @@
 """One admin port for all workers of a service: their metrics together, ready while one of them is.
 
-    whoever starts the workers ── Aggregate ── /metrics, /readyz, /livez, /snapshot
+    whoever starts the workers ── Aggregate ── /metrics, /readyz, /livez, /snapshot; _forward: /profile, /alerts, ...
                                      │ asks each worker's admin port, at each request, all at the same time
                           worker 0, worker 1, ...
 
@@ -19,6 +19,8 @@ from hasten._core.errors import ConfigurationError
 from hasten.admin._address import AdminAddress
 from hasten.admin._answer import MSGPACK, Answer, Send, json_answer, plain_answer, respond
 from hasten.admin._ask import Reply, ask_all
+from hasten.admin._asked import Asked, Receive, asked_by
+from hasten.admin._forward import PATHS, Forwarder, is_forwarded
 from hasten.admin._paced import joined
 from hasten.admin._port import ServedPort
 from hasten.monitor import OPEN_METRICS, Check, Exposition, Snapshot
@@ -122,6 +124,7 @@ class AggregateApp:
         self._service = service
         self._merger = Merger(clock())
         self._exposition = Exposition()
+        self._forwarder = Forwarder(self._numbered)
         self._answers: dict[str, Callable[[dict[bytes, bytes]], Awaitable[Answer]]] = {
             "/livez": self._livez,
             "/metrics": self._metrics,
@@ -129,19 +132,22 @@ class AggregateApp:
             "/snapshot": self._snapshot,
         }
 
-    async def __call__(self, scope: Any, receive: Any, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        answer = await self._answer(scope["path"], scope["method"], dict(scope["headers"]))
-        await respond(send, answer, head_only=scope["method"] == "HEAD")
+        asked = asked_by(scope)
+        await respond(send, await self._answer(asked, receive), head_only=asked.method == "HEAD")
 
-    async def _answer(self, path: str, method: str, headers: dict[bytes, bytes]) -> Answer:
-        make = self._answers.get(path)
-        if make is None:
-            return plain_answer(404, f"nothing here; there is {', '.join(self._answers)}")
-        if method not in {"GET", "HEAD"}:
-            return plain_answer(405, "only GET and HEAD")
+    async def _answer(self, asked: Asked, receive: Receive) -> Answer:
+        path, headers = asked.path, asked.headers
         if path not in _OPEN and not self._admits(headers):
             return plain_answer(401, "send Authorization: Bearer TOKEN, with the token of the admin ports")
+        if is_forwarded(path):
+            return await self._forwarder.forward(asked, receive)
+        make = self._answers.get(path)
+        if make is None:
+            return plain_answer(404, f"nothing here; there is {', '.join(sorted((*self._answers, *PATHS)))}")
+        if asked.method not in {"GET", "HEAD"}:
+            return plain_answer(405, "only GET and HEAD")
         return await make(headers)
 
     def _admits(self, headers: dict[bytes, bytes]) -> bool:
@@ -152,10 +158,16 @@ class AggregateApp:
 
     # ---- metrics
 
+    async def _snapshots(self) -> list[tuple[str, Snapshot]]:
+        """Return what each worker of this service knows, with its URL."""
+        found = ((reply.url, _snapshot_of(reply)) for reply in await self._ask("/snapshot"))
+        return [(url, one) for url, one in found if one is not None and self._is_ours(one)]
+
     async def _merged(self) -> Snapshot:
-        replies = await self._ask("/snapshot")
-        found = (_snapshot_of(reply) for reply in replies)
-        return self._merger.merge([one for one in found if one is not None and self._is_ours(one)])
+        return self._merger.merge([snapshot for _, snapshot in await self._snapshots()])
+
+    async def _numbered(self) -> dict[str, str]:
+        return {snapshot.worker: url for url, snapshot in await self._snapshots()}
 
     def _is_ours(self, snapshot: Snapshot) -> bool:
         return self._service is None or snapshot.service == self._service

@@ -20,7 +20,8 @@ from hasten.cli._console import print_error
 __all__ = ("app", "main")
 
 _VERBS = (
-    "doctor", "check", "load", "compare", "gate", "profile", "profiles", "run", "top", "trace", "monitor", "events",
+    "doctor", "check", "load", "compare", "gate", "profile", "profiles", "run", "dev", "top", "trace", "drill",
+    "monitor", "events",
 )  # fmt: skip
 """Each is a module of this package, which has a function or a group of this name."""
 

@@ -133,6 +133,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     on_headers_complete = _with_cycle(HttpToolsProtocol.on_headers_complete, Cycle)
 
+    def connection_made(self, transport: Any) -> None:
+        """Begin, unless the client has gone while it waited to be accepted: in an overload most have."""
+        if self._gate is not None and arrival(transport).gone:
+            self.transport = transport
+            transport.abort()
+        else:
+            super().connection_made(transport)
+
     def data_received(self, data: bytes) -> None:
         """Read what a client has sent; at the limit, refuse it unread if that can be, which is 10 µs with its calls."""
         gate = self._gate

@@ -45,10 +45,7 @@ class Limiter:
     limit is halved now and then until some requests that began since have been answered, after one second, then twice
     as long each, up to `probe_every`: what was learned in an overload, or before a release, does not last.
 
-    One event loop's; `admits` and `ended` together cost 0.4 µs.
-
-    Attributes:
-      room: Below so many in flight every priority is admitted.
+    One event loop's; `admits` and `ended` together cost 0.4 µs. Below `room` in flight every priority is admitted.
 
     Args:
       initial: Limit at the start.
@@ -119,8 +116,9 @@ class Limiter:
           queued: Seconds of them before its work had begun, where that is known: those are no part of what an answer
             takes without load, however few are under way.
         """
-        quiet = 2 * self.in_flight < self.limit and queued <= _NO_QUEUE * seconds
-        expected = self._unloaded.expected(kind, seconds - queued, quiet=quiet)
+        straight = queued <= _NO_QUEUE * seconds
+        quiet = straight and 2 * self.in_flight < self.limit
+        expected = self._unloaded.expected(kind, seconds - queued, quiet=quiet, straight=straight)
         self._judge(seconds, expected)
 
     def abandoned(self, seconds: float, kind: str = "") -> None:

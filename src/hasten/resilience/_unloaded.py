@@ -49,11 +49,12 @@ class Unloaded:
         self.probing = False
         self.probes = 0
 
-    def expected(self, name: str, seconds: float, *, quiet: bool) -> float:
+    def expected(self, name: str, seconds: float, *, quiet: bool, straight: bool = True) -> float:
         """Return what an answer of a kind takes without load, and learn from one that took so long.
 
         Args:
           quiet: There is no load.
+          straight: Its work began as soon as it came; what has met a queue teaches nothing, even in a probe.
         """
         kind = self._kinds.get(name)
         if kind is None:
@@ -66,7 +67,8 @@ class Unloaded:
             return seconds
         if self.probing:
             if self._clock() >= self._settled:
-                kind.mean += (seconds - kind.mean) * _LEARN_PROBING
+                if straight:
+                    kind.mean += (seconds - kind.mean) * _LEARN_PROBING
                 self._left -= 1
         elif quiet:
             kind.mean += (seconds - kind.mean) * _LEARN

@@ -1,0 +1,78 @@
+"""More requests than a service can answer: what it still answers in time, and how soon it is itself again."""
+
+from collections.abc import Sequence
+
+from hasten.drill._drill import Drill
+from hasten.drill._result import Measure
+from hasten.drill._retrying import recovery
+from hasten.drill._stage import Stage
+from hasten.drill.drills._rates import PLAIN, WORKER, Subject, guarded, peak_of
+
+_TIMES = ((2, 95.0), (5, 90.0), (10, 80.0))  # of the peak, and the % of its goodput that are asked
+_USUAL, _BUSY = 0.8, 0.9  # of the peak
+
+
+async def _run(stage: Stage) -> Sequence[Measure]:
+    seconds, rounds = (0.5, 1) if stage.quick else (3.0, 3)
+    async with guarded(stage) as ours, stage.uvicorn(stage.target or WORKER) as plain:
+        subjects = Subject(stage, ours, {}), Subject(stage, plain, {})
+        peak = await peak_of(subjects[0], seconds, most=_TIMES[-1][0])
+        for number in range(rounds):
+            for times in (_USUAL, _BUSY, *(times for times, _ in _TIMES)):
+                for subject in subjects:
+                    stage.say(f"{times} times {peak:.0f} requests a second, round {number + 1} of {rounds}")
+                    await subject.take(times, peak, seconds)
+        stage.say("clients that send again, at twice the peak and then at 0.8 of it")
+        recovered = [await recovery(each, stage.path, peak, quick=stage.quick) for each in (ours, plain)]
+    return [*_measures(*subjects, peak), _recovered(*recovered)]
+
+
+def _measures(ours: Subject, plain: Subject, peak: float) -> list[Measure]:
+    measures = [
+        Measure(
+            promise=f"answers within 100 ms at {times} times the peak, of the peak",
+            asked=asked,
+            measured=100.0 * ours.goodput(times) / peak,
+            at_least=True,
+            unit="%",
+            beside=PLAIN,
+            beside_measured=100.0 * plain.goodput(times) / peak,
+        )
+        for times, asked in _TIMES
+    ]
+    worst = max(ours.p99(times) for times, _ in _TIMES)
+    return [
+        *measures,
+        Measure(
+            promise=f"their p99, in times of that at {_USUAL} of the peak ({ours.p99(_USUAL) * 1e3:.0f} ms)",
+            asked=2.0,
+            measured=worst / ours.p99(_USUAL),
+        ),
+        Measure(
+            promise=f"refused or late at {_BUSY} of the peak",
+            asked=1.0,
+            measured=100.0 * ours.refused(_BUSY),
+            unit="%",
+            beside=PLAIN,
+            beside_measured=100.0 * plain.refused(_BUSY),
+        ),
+    ]
+
+
+def _recovered(ours: float, plain: float) -> Measure:
+    return Measure(
+        promise="until 95 % are answered again, after an overload by clients that send again",
+        asked=5.0,
+        measured=ours,
+        unit="s",
+        beside=PLAIN,
+        beside_measured=plain,
+    )
+
+
+OVERLOAD = Drill(
+    name="overload",
+    about="2, 5 and 10 times what a service can do, answers within 100 ms",
+    run=_run,
+    own=True,
+)

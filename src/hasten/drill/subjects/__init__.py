@@ -1,0 +1,3 @@
+"""The services that drills start: each module has an `app` for a server to load."""
+
+__all__ = ()

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hasten.concurrency._records import StrayKind
+from hasten._core.signals import StrayKind
 from hasten.concurrency._stray_records import Strays, in_one_line, is_library, place_of
 
 KINDS: tuple[StrayKind, ...] = ("failed", "destroyed", "never-awaited", "unheld")

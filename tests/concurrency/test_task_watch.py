@@ -1,6 +1,7 @@
 """A watch finds tasks and coroutines that nobody looks after, tells their lines, and leaves all others alone."""
 
 import asyncio
+import functools
 import gc
 import logging
 import sys
@@ -286,6 +287,29 @@ def test_it_puts_back_what_was_there(run: Run, watch: TaskWatch) -> None:
                 assert warner() == before
 
     run(main())
+
+
+def test_an_app_that_starts_again(run: Run, watch: TaskWatch) -> None:
+    """A watch finds as much when it is started again, also if somebody has wrapped its warning meanwhile."""
+    name = "_warn_unawaited_coroutine"
+
+    async def main() -> None:
+        before = getattr(warnings, name)
+        for number in range(1, 4):
+            async with watch:
+                never()  # type: ignore[unused-coroutine]
+                if number == 2:
+                    ours = getattr(warnings, name)
+                    setattr(warnings, name, functools.partial(ours))
+            assert watch.statistics().never_awaited == number
+        setattr(warnings, name, ours)
+        async with watch:
+            pass
+        assert getattr(warnings, name) is before
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run(main())
 
 
 def test_a_handler_set_later_stays(run: Run, watch: TaskWatch) -> None:

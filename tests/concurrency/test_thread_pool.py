@@ -1,6 +1,7 @@
 """A thread pool bounds what runs and what waits, takes the caller's context along, and begins nothing for nobody."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from time import monotonic
@@ -365,6 +366,7 @@ def join(prefix: str) -> None:
         lambda: ThreadPool("stock", 0),
         lambda: ThreadPool("stock", 1, queue=-1),
         lambda: ThreadPool("stock", 1).wrap(asyncio.sleep),
+        lambda: ThreadPool("stock", 1).wrap(functools.partial(asyncio.sleep, 1)),
     ],
 )
 def test_what_is_no_pool(make: Callable[[], object]) -> None:

@@ -1,6 +1,7 @@
 """The histogram against the sorted list of what it was given."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,18 @@ def test_merge_equals_recording_all(first: list[float], second: list[float]) -> 
     together = histogram_of(first + second)
     assert merged.quantiles(SHARES) == together.quantiles(SHARES)
     assert (merged.count, merged.mean, merged.largest) == (together.count, together.mean, together.largest)
+
+
+def test_quantiles_while_another_thread_records() -> None:
+    """What is recorded while somebody reads is left for the next reading."""
+    histogram = histogram_of([1.0])
+
+    def shares() -> Iterator[float]:
+        yield 0.5
+        histogram.record(1.0)
+        yield 0.99
+
+    assert histogram.quantiles(shares()) == histogram.quantiles((0.5, 0.99))
 
 
 def test_merge_leaves_the_other_alone() -> None:

@@ -11,6 +11,9 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 from starlette.responses import Response
 
+from hasten.concurrency import ThreadPool, gather
+from hasten.resilience import DeadlineExceeded, deadline
+
 LOCK = asyncio.Lock
 
 
@@ -203,6 +206,34 @@ def add_threads(app: FastAPI) -> None:
         await asyncio.get_running_loop().run_in_executor(None, time.sleep, 0.02)
         await asyncio.to_thread(sync_dependency)
         return 1
+
+    @app.get("/anyio-threads")
+    async def anyio_threads() -> int:
+        async with anyio.create_task_group() as group:
+            group.start_soon(anyio.to_thread.run_sync, sync_dependency)
+        return 1
+
+    @app.get("/pool")
+    async def pool() -> int:
+        async with ThreadPool("pool", 1) as threads:
+            return await threads.run(sync_dependency)
+
+    @app.get("/pool-tasks")
+    async def pool_tasks() -> int:
+        async with ThreadPool("pool", 1) as threads:  # calls that are made here, and awaited by tasks
+            first, second = await gather(threads.run(sync_dependency), threads.run(sync_dependency))
+            return first + second
+
+    @app.get("/pool-expired")
+    async def pool_expired() -> int:
+        async with ThreadPool("pool", 1) as threads, asyncio.TaskGroup() as group:
+            group.create_task(threads.run(time.sleep, 0.05))
+            await asyncio.sleep(0)
+            try:
+                async with deadline(0.02):
+                    return await threads.run(sync_dependency)
+            except DeadlineExceeded:
+                return 0
 
 
 def spin(seconds: float) -> int:

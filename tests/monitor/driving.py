@@ -48,7 +48,7 @@ class Service:
         self._round += 1
         number = self._round
         gets = ("slow", "fails", "blocks", "threads", "collects", "calls", "reads", f"ill/{number}", "nowhere")
-        for path in (f"ok/{number}", f"caches/{number}", *gets, *("pays",) * 4):
+        for path in (f"ok/{number}", f"caches/{number}", *gets, *("pays",) * 4, "beside"):
             self.ask("GET", path)
         self.ask("POST", f"orders/{number}")
         if number == 1:

@@ -13,7 +13,7 @@ SECTIONS = {
     "hasten_cache_requests_total": "Caches",
     "hasten_limiter_limit": "Limits",
     "hasten_breaker_state": "Breakers and pools",
-    "hasten_loop_lag_seconds": "Event loop, garbage collection, threads",
+    "hasten_loop_lag_seconds": "Event loop, tasks, garbage collection, threads",
     "hasten_ledger_seconds_total": "Where time goes, and readiness",
     "hasten_otlp_exports_total": "Export and the metrics themselves",
     "process_cpu_seconds_total": "The process",

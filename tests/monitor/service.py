@@ -31,6 +31,7 @@ from hasten import rpc
 from hasten.cache import Cache, StoreError
 from hasten.cache.backplanes.memory import memory_backplanes
 from hasten.cache.stores.memory import MemoryStore
+from hasten.concurrency import Background, GcPolicy, TaskWatch, ThreadPool
 from hasten.events import Bus, Message, Reject, RetryPolicy
 from hasten.events.outbox import Outbox, Relay, SqliteDatabase
 from hasten.monitor import Pool
@@ -248,6 +249,9 @@ class Parts:
         self.readers = Readers(self.path)
         self.breaker = Breaker(first=0.05, longest=0.1)
         self.limiter = Limiter(initial=4, least=4, most=4)
+        self.threads = ThreadPool("reports", 1, queue=1)
+        self.background = Background()
+        self.beside = (GcPolicy(threshold=0), TaskWatch(), self.threads, self.background)
         self.server = rpc.Server()
         Catalog().add_to(self.server)
         self.channel = rpc.Channel(f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}", service_config=CONFIG)
@@ -290,6 +294,19 @@ class Parts:
         if self.limiter.admits(Priority.HIGH):
             self.limiter.dropped()
         assert not self.limiter.admits(Priority.LOW)
+
+    async def work_beside(self) -> None:
+        """Work in a thread, refuse some, keep a task, and lose the error of one."""
+        calls = [self.threads.run(time.sleep, 0.002) for _ in range(4)]
+        await asyncio.gather(*calls, return_exceptions=True)
+        self.background.keep(asyncio.sleep(0.3))
+        lost = asyncio.create_task(lose())
+        await asyncio.wait([lost])
+
+
+async def lose() -> None:
+    """Fail, so that nobody sees it."""
+    raise LookupError("nobody sees this")
 
 
 # ---- requests
@@ -365,6 +382,10 @@ def _add_parts(app: FastAPI, parts: Parts) -> None:
         parts.pay()
         parts.crowd()
 
+    @app.get("/beside")
+    async def beside() -> None:
+        await parts.work_beside()
+
     @app.post("/folds")
     async def folds() -> None:
         for number in range(TOO_MANY):
@@ -376,16 +397,16 @@ def _add_parts(app: FastAPI, parts: Parts) -> None:
 
 def serve(folder: Path, slo: Path | None, service: str) -> None:
     """Serve until SIGTERM, and say where when it answers."""
-    for name in ("hasten", "opentelemetry"):
+    for name in ("hasten", "opentelemetry", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails does so because it is asked to
     parts = Parts(folder)
     app = make_app(parts)
-    watched = (parts.caches.products, parts.caches.sessions, parts.server, parts.channel, parts.relay)
+    watched = (parts.caches.products, parts.caches.sessions, parts.server, parts.channel, parts.relay, *parts.beside)
     hasten.install(
         app,
         service=service,
         version="1.2.3",
-        bus=(parts.bus, parts.relay),
+        bus=(parts.bus, parts.relay, *parts.beside),
         watch=watched,
         slo=slo,
         admin="127.0.0.1:0",

@@ -22,14 +22,18 @@ from hasten._core.signals import (
     LoopHeld,
     OutboxLag,
     RequestRecorded,
+    Stray,
+    ThreadWork,
 )
 from hasten.cache import Cache
+from hasten.concurrency import Background, GcPolicy, TaskWatch, ThreadPool
 from hasten.events import Bus
 from hasten.monitor import Check, Monitor, Pool
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._metric import OTHER, Metric
 from hasten.monitor._snapshot import HistogramValue
-from hasten.resilience import Breaker, Limiter, Priority
+from hasten.resilience import Breaker, Limiter, Priority, Refused
+from tests.concurrency.gates import Gate, begun
 
 METHOD = "/shop.Catalog/Get"
 
@@ -175,6 +179,115 @@ def test_limiters(monitor: Monitor) -> None:
         ("low", "admitted"): 6,
         ("low", "refused"): 1,
     }
+
+
+def test_thread_pools(monitor: Monitor) -> None:
+    """What a pool's threads do is read, and each call is timed and counted by its outcome."""
+
+    async def use() -> None:
+        gate = Gate()
+        async with ThreadPool("images", 1, queue=1) as pool:
+            monitor.watch(pool, ThreadPool("mail", 4))
+            running = asyncio.create_task(pool.run(gate.pass_through))
+            await begun(gate)
+            waiting = asyncio.create_task(pool.run(int, "seven"))
+            await asyncio.sleep(0)
+            with pytest.raises(Refused):
+                await pool.run(int)
+            seen.append(await asyncio.to_thread(read, monitor, catalogue.THREADPOOL_THREADS))
+            seen.append(await asyncio.to_thread(read, monitor, catalogue.THREADPOOL_QUEUED))
+            gate.open()
+            await asyncio.wait([running, waiting])
+            assert isinstance(waiting.exception(), ValueError)
+
+    seen: list[dict[tuple[str, ...], float]] = []
+    asyncio.run(use())
+    threads, queued = seen
+    assert {of: count for of, count in threads.items() if of[0] == "images"} == {
+        ("images", "busy"): 1,
+        ("images", "limit"): 1,
+    }
+    assert threads["mail", "limit"] == 4
+    assert queued == {("images",): 1, ("mail",): 0}
+    calls = read(monitor, catalogue.THREADPOOL_CALLS)
+    assert {outcome: calls["images", outcome] for outcome in ("ok", "error", "refused")} == {
+        "ok": 1,
+        "error": 1,
+        "refused": 1,
+    }
+    assert len(calls) == 12
+    assert not any(count for (pool, _), count in calls.items() if pool == "mail")
+    assert read(monitor, catalogue.THREADPOOL_QUEUE_DURATION) == {("images",): 2, ("mail",): 0}
+    assert read(monitor, catalogue.THREADPOOL_RUN_DURATION) == {("images",): 2, ("mail",): 0}
+
+
+def test_calls_that_no_thread_has_taken(monitor: Monitor) -> None:
+    """They have waited, and have not run; those that were refused have not waited either."""
+    pool = ThreadPool("images", 1)
+    monitor.watch(pool)
+    (note,) = pool._hooks
+    note(ThreadWork("images", "left", 0.1, 0.0))
+    note(ThreadWork("images", "expired", 0.1, 0.0))
+    note(ThreadWork("images", "refused", 0.0, 0.0))
+    assert read(monitor, catalogue.THREADPOOL_QUEUE_DURATION) == {("images",): 2}
+    assert read(monitor, catalogue.THREADPOOL_RUN_DURATION) == {("images",): 0}
+
+
+def test_background_tasks(monitor: Monitor) -> None:
+    """Tasks of a background are counted while they run and by their end; several have names of their own."""
+    background = Background(2)
+    monitor.watch(background)
+    monitor.watch_background("mail", Background())
+
+    async def fail() -> None:
+        raise ConnectionError("no mail today")
+
+    async def use() -> None:
+        async with background:
+            tasks = [background.keep(asyncio.Event().wait()), background.keep(fail())]
+            with pytest.raises(Refused):
+                background.keep(asyncio.Event().wait())
+            running.update(await asyncio.to_thread(read, monitor, catalogue.BACKGROUND_TASKS))
+            tasks[0].cancel()
+
+    running: dict[tuple[str, ...], float] = {}
+    asyncio.run(use())
+    assert running[("mail",)] == 0
+    assert read(monitor, catalogue.BACKGROUND_TASKS) == {("background",): 0, ("mail",): 0}
+    ended = read(monitor, catalogue.BACKGROUND_ENDED)
+    assert {outcome: count for (of, outcome), count in ended.items() if of == "background"} == {
+        "done": 0,
+        "failed": 1,
+        "cancelled": 1,
+        "refused": 1,
+    }
+
+
+def test_strays(monitor: Monitor) -> None:
+    """What a watch finds is counted by kind and site."""
+    watch = TaskWatch()
+    monitor.watch(watch)
+    (note,) = watch._hooks
+    note(Stray("failed", "mail.py:7 send", "send", "LookupError: no order 1", 1))
+    note(Stray("failed", "mail.py:7 send", "send", "LookupError: no order 2", 2))
+    note(Stray("unheld", "mail.py:9 sweep", "sweep", "", 1))
+    assert read(monitor, catalogue.STRAYS) == {("failed", "mail.py:7 send"): 2, ("unheld", "mail.py:9 sweep"): 1}
+
+
+def test_a_collectors_policy(monitor: Monitor) -> None:
+    """How much is left alone by collections is read where there is a policy."""
+    assert read(monitor, catalogue.GC_FROZEN) == {}
+    policy = GcPolicy(threshold=0)
+    monitor.watch(policy)
+    with policy:
+        assert read(monitor, catalogue.GC_FROZEN)[()] == policy.statistics().frozen > 1000
+
+
+def test_names_are_of_one_kind(monitor: Monitor) -> None:
+    """A cache and the threads that fill it may have one name; two caches get two."""
+    monitor.watch(Cache(namespace="images"), ThreadPool("images", 1), Cache(namespace="images"))
+    assert set(read(monitor, catalogue.CACHE_ENTRIES)) == {("images",), ("images-2",)}
+    assert set(read(monitor, catalogue.THREADPOOL_QUEUED)) == {("images",)}
 
 
 def test_what_cannot_be_watched(monitor: Monitor) -> None:

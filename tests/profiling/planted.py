@@ -11,6 +11,8 @@ import requests
 from fastapi import FastAPI
 from starlette.responses import StreamingResponse
 
+from hasten.concurrency import ThreadPool, gather
+
 CPU: dict[str, float] = {}
 """CPU seconds of each planted hotspot so far, by the clock of its thread."""
 
@@ -133,6 +135,12 @@ def planted(upstream: str = "") -> FastAPI:
     @app.get("/threaded")
     def threaded() -> int:
         price()
+        return 1
+
+    @app.get("/pooled")
+    async def pooled() -> int:
+        async with ThreadPool("pool", 2) as pool:
+            await gather(pool.run(price), pool.run(price))
         return 1
 
     @app.get("/held/{seconds}")

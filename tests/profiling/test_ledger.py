@@ -146,6 +146,13 @@ def test_functions_in_threads_are_seen_inside(service: Running) -> None:
     assert largest(profile, "GET /threaded", "thread")[:2] == ["threaded", "price"]
 
 
+def test_functions_of_a_pool_stand_below_who_has_called_for_them(service: Running) -> None:
+    """A task that runs nothing but `ThreadPool.run` is seen through: the handler is above the function."""
+    profile = asking(service, 2.0, "/pooled")
+
+    assert largest(profile, "GET /pooled", "thread")[:3] == ["pooled", "hasten.gather", "price"]
+
+
 def test_only_one_endpoint(service: Running) -> None:
     """With an endpoint, nothing else is in the profile."""
     profile = asking(service, 1.0, "/mixed", "/waited", endpoint="GET /waited")

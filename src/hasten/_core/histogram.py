@@ -66,14 +66,15 @@ class Histogram:
         return self.quantiles((share,))[0]
 
     def quantiles(self, shares: Iterable[float]) -> list[float]:
-        """Return the durations for ascending `shares` in one pass over the buckets."""
-        if not self.count:
+        """Return the durations for ascending `shares` in one pass over the buckets; in any thread."""
+        recorded = self.count  # before the buckets: `record` counts there first, so they have no fewer
+        if not recorded:
             return [0.0 for _ in shares]
         result: list[float] = []
         buckets = iter(sorted(self._counts.items()))
         bucket, seen = 0, 0
         for share in shares:
-            rank = max(1, math.ceil(share * self.count))
+            rank = max(1, math.ceil(share * recorded))
             while seen < rank:
                 bucket, count = next(buckets)
                 seen += count

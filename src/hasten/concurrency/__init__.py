@@ -8,10 +8,10 @@ looks after, and coroutines that nobody has awaited. `GcPolicy` keeps garbage co
 Each but the functions is an async context manager, and lives with an app: `hasten.install(app, bus=[...])`.
 """
 
+from hasten._core.signals import Stray, StrayHook, StrayKind, ThreadHook, ThreadOutcome, ThreadWork
 from hasten.concurrency._background import Background, BackgroundStatistics
 from hasten.concurrency._gather import gather, map_concurrent
 from hasten.concurrency._gc_policy import GcPolicy, GcStatistics
-from hasten.concurrency._records import Outcome, Stray, StrayHook, StrayKind, ThreadHook, ThreadWork
 from hasten.concurrency._stray_records import TaskWatchStatistics
 from hasten.concurrency._sync_endpoints import SyncEndpoints, SyncEndpointStatistics
 from hasten.concurrency._task_watch import TaskWatch
@@ -23,7 +23,6 @@ __all__ = (
     "BackgroundStatistics",
     "GcPolicy",
     "GcStatistics",
-    "Outcome",
     "Stray",
     "StrayHook",
     "StrayKind",
@@ -32,6 +31,7 @@ __all__ = (
     "TaskWatch",
     "TaskWatchStatistics",
     "ThreadHook",
+    "ThreadOutcome",
     "ThreadPool",
     "ThreadPoolStatistics",
     "ThreadWork",

@@ -9,12 +9,12 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
+from hasten._core.signals import ThreadOutcome
 from hasten.concurrency._job import Job
-from hasten.concurrency._records import Outcome
 from hasten.concurrency._workers import Workers
 from hasten.resilience import DeadlineExceeded, Refused
 
-Tell = Callable[[Outcome, float, float], None]
+Tell = Callable[[ThreadOutcome, float, float], None]
 """Told of the outcome of each job, of the seconds that it waited, and of those that it ran."""
 
 
@@ -121,7 +121,7 @@ class Crew:
             self._idle.set()
 
 
-def _settled(job: Job) -> Outcome:
+def _settled(job: Job) -> ThreadOutcome:
     """Give who waits for a job its value or error."""
     future, error = job.future, job.error
     if not job.began:

@@ -19,23 +19,28 @@ class NeverAwaited:
     """
 
     def __init__(self, note: Callable[[Any], None]) -> None:
-        self._note: Callable[[Any], None] | None = note
+        self._note = note
+        self._on = False
         self._warn: Callable[[Any], None] | None = None
 
     def install(self) -> None:
         """Begin to be told; not where this Python has no such function."""
-        self._warn = getattr(warnings, _NAME, None)
-        if self._warn is not None:
+        self._on = True
+        warn = getattr(warnings, _NAME, None)
+        if warn is not None and self._warn is None:
+            self._warn = warn
             setattr(warnings, _NAME, self._told)
 
     def remove(self) -> None:
         """Put Python's own back, unless somebody has wrapped ours meanwhile: then ours stays and passes through."""
-        self._note = None
-        if getattr(warnings, _NAME, None) == self._told:
+        self._on = False
+        if self._warn is not None and getattr(warnings, _NAME, None) == self._told:
             setattr(warnings, _NAME, self._warn)
+            self._warn = None
 
     def _told(self, coroutine: Any) -> None:
-        if self._note is not None:
+        warn = self._warn
+        if self._on:
             self._note(coroutine)
-        if self._warn is not None:
-            self._warn(coroutine)
+        if warn is not None:
+            warn(coroutine)

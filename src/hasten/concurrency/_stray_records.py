@@ -6,7 +6,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from hasten.concurrency._records import Stray, StrayKind
+from hasten._core.signals import Stray, StrayKind
 
 _DRIVER = str(Path(__file__).parents[1] / "ledger" / "_drive.py")
 _OTHER = "other"

@@ -11,9 +11,9 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from hasten._core.errors import ConfigurationError
+from hasten._core.signals import Stray, StrayHook, StrayKind
 from hasten.concurrency._never_awaited import NeverAwaited
 from hasten.concurrency._origins import Origins
-from hasten.concurrency._records import Stray, StrayHook, StrayKind
 from hasten.concurrency._stray_records import (
     Strays,
     TaskWatchStatistics,

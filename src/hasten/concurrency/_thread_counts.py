@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hasten._core.histogram import Histogram
-from hasten.concurrency._records import Outcome
+from hasten._core.signals import ThreadOutcome
 
 _PRECISION = 4  # 3 %
 
@@ -49,13 +49,13 @@ class ThreadCounts:
     """Counts outcomes, and what they took; 0.9 µs for one that was begun."""
 
     def __init__(self) -> None:
-        self._outcomes: dict[Outcome, int] = dict.fromkeys(
+        self._outcomes: dict[ThreadOutcome, int] = dict.fromkeys(
             ("ok", "error", "abandoned", "left", "expired", "refused"), 0
         )
         self._waited, self._ran = Histogram(_PRECISION), Histogram(_PRECISION)
         self._waited_seconds = self._ran_seconds = 0.0
 
-    def count(self, outcome: Outcome, waited: float, ran: float) -> None:
+    def count(self, outcome: ThreadOutcome, waited: float, ran: float) -> None:
         """Count a piece of work; `ran` is 0.0 for one that was not begun."""
         self._outcomes[outcome] += 1
         if outcome != "refused":

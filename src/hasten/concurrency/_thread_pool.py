@@ -10,8 +10,8 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from hasten._core.ambient import AMBIENT
 from hasten._core.errors import ConfigurationError
+from hasten._core.signals import ThreadHook, ThreadOutcome, ThreadWork
 from hasten.concurrency._crew import Crew
-from hasten.concurrency._records import Outcome, ThreadHook, ThreadWork
 from hasten.concurrency._telling import tell
 from hasten.concurrency._thread_counts import ThreadCounts, ThreadPoolStatistics
 from hasten.resilience import Refused, deadline_at, require
@@ -86,9 +86,8 @@ class ThreadPool:
             value: T = await crew.result(crew.submit(inf, function, args, kwargs))
         else:
             require()
-            job = crew.submit(ambient.deadline, function, args, kwargs)
             async with deadline_at(inf):  # the ambient's holds, whoever has set it
-                value = await crew.result(job)
+                value = await crew.result(crew.submit(ambient.deadline, function, args, kwargs))
         return value
 
     def wrap(self, function: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -98,7 +97,8 @@ class ThreadPool:
           ConfigurationError: it is a coroutine function, which has nothing to do in a thread.
         """
         if inspect.iscoroutinefunction(function):
-            raise ConfigurationError(f"ThreadPool.wrap({function.__qualname__})", "is a coroutine function; await it")
+            name = getattr(function, "__qualname__", repr(function))  # a partial has none
+            raise ConfigurationError(f"ThreadPool.wrap({name})", "is a coroutine function; await it")
 
         @wraps(function)
         async def in_thread(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -156,7 +156,7 @@ class ThreadPool:
         self._crew = Crew(asyncio.get_running_loop(), self.name, self._threads, self._most, self._tell)
         return self._crew
 
-    def _tell(self, outcome: Outcome, waited: float, ran: float) -> None:
+    def _tell(self, outcome: ThreadOutcome, waited: float, ran: float) -> None:
         """Count what has become of a piece of work."""
         self._counts.count(outcome, waited, ran)
         if self._hooks:

@@ -45,6 +45,7 @@ _JOINS = frozenset(
         "asyncio.TaskGroup.__aexit__",
         "asyncio._wait",
         "asyncio.wait_for",
+        "hasten.Calls.results",
     }
 )
 

@@ -12,8 +12,8 @@ from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from hasten.ledger._drive import drive
 from hasten._core.unread import arrival
+from hasten.ledger._drive import drive
 from hasten.ledger._loop_state import LoopState
 from hasten.ledger._records import REQUEST, RequestRecord
 

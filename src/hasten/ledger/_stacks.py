@@ -161,12 +161,15 @@ class StackTable(SiteTable):
     def making(self, stop: CodeType, origin: int) -> int:
         """Return the index of the stack of the caller, which makes a task or hands something to a thread.
 
-        It ends with the library function that the user's code has called for it. START when the caller runs elsewhere
-        than below the frame of `stop`.
+        It ends with the library function that the user's code has called for it. In a task that runs nothing but ours,
+        a `ThreadPool.run` for one, that is the stack which has made the task. START when the caller runs elsewhere than
+        below the frame of `stop`.
         """
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the cheap way to the caller
         while frame is not None and frame.f_code is not stop and self.package(frame.f_code) == "hasten":
             frame = frame.f_back
+        if frame is not None and frame.f_code is stop:
+            return origin
         links, numbers = self._stack_of(frame, stop)
         if not links or links[-1][1] is None or links[-1][1].f_back is None:
             return START

@@ -308,6 +308,24 @@ LOOP_BLOCKED = Metric(
     help="For how long the event loop has not called a timer back that is due; 0 while it does",
 )
 LOOP_TASKS = Metric(name="hasten_loop_tasks", kind="gauge", help="Tasks that are not done")
+STRAYS = Metric(
+    name="hasten_strays_total",
+    kind="counter",
+    labels=("kind", "site"),
+    most=400,
+    help="Tasks and coroutines that nobody looks after, as a TaskWatch has found them: failed, destroyed, "
+    "never-awaited, unheld; by file, line and function",
+)
+BACKGROUND_TASKS = Metric(
+    name="hasten_background_tasks", kind="gauge", labels=("background",), help="Tasks that a Background has, under way"
+)
+BACKGROUND_ENDED = Metric(
+    name="hasten_background_ended_total",
+    kind="counter",
+    labels=("background", "outcome"),
+    most=400,
+    help="Tasks that were given to a Background, by their end: done, failed, cancelled, or refused and not begun",
+)
 GC_PAUSE = Metric(
     name="hasten_gc_pause_seconds",
     kind="histogram",
@@ -315,6 +333,11 @@ GC_PAUSE = Metric(
     labels=("generation",),
     bounds=_SHORT_BOUNDS,
     help="Garbage collections, which stop all threads that run Python",
+)
+GC_FROZEN = Metric(
+    name="hasten_gc_frozen_objects",
+    kind="gauge",
+    help="Objects that garbage collections leave alone, as a GcPolicy has counted them when it froze them",
 )
 THREADPOOL_WAIT = Metric(
     name="hasten_threadpool_wait_seconds",
@@ -327,10 +350,34 @@ THREADPOOL_THREADS = Metric(
     name="hasten_threadpool_threads",
     kind="gauge",
     labels=("pool", "state"),
-    help="Threads of the loop's executor and of anyio (FastAPI's def endpoints): busy, and the limit",
+    help="Threads of a ThreadPool, of the loop's executor and of anyio (FastAPI's def endpoints): busy, and the limit",
 )
 THREADPOOL_QUEUED = Metric(
     name="hasten_threadpool_queued", kind="gauge", labels=("pool",), help="Functions that no thread has taken yet"
+)
+THREADPOOL_QUEUE_DURATION = Metric(
+    name="hasten_threadpool_queue_duration_seconds",
+    kind="histogram",
+    unit="seconds",
+    labels=("pool",),
+    bounds=_SHORT_BOUNDS,
+    help="Until a thread of a ThreadPool has taken a function, or its caller has given up",
+)
+THREADPOOL_RUN_DURATION = Metric(
+    name="hasten_threadpool_run_duration_seconds",
+    kind="histogram",
+    unit="seconds",
+    labels=("pool",),
+    bounds=REQUEST_BOUNDS,
+    help="For how long a function had a thread of a ThreadPool",
+)
+THREADPOOL_CALLS = Metric(
+    name="hasten_threadpool_calls_total",
+    kind="counter",
+    labels=("pool", "outcome"),
+    most=600,
+    help="Functions that were given to a ThreadPool: ok, error, abandoned (ended when its caller had gone), and those "
+    "that were not begun: left (its caller had gone), expired (its deadline had passed), refused",
 )
 LEDGER_SECONDS = Metric(
     name="hasten_ledger_seconds_total",

@@ -23,6 +23,13 @@ from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._aliases import INSTRUMENTATOR, instrumentator
 from hasten.monitor._caches import breaker_readings, cache_hook, cache_reader, limiter_readings
 from hasten.monitor._calls import Calls
+from hasten.monitor._concurrency import (
+    background_readings,
+    collector_readings,
+    stray_hook,
+    thread_hook,
+    thread_readings,
+)
 from hasten.monitor._messages import Messages
 from hasten.monitor._process import process_reader, started_at
 from hasten.monitor._recorder import Reading, Recorder
@@ -36,9 +43,12 @@ from hasten.resilience import Breaker, Limiter
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from hasten.concurrency import Background, ThreadPool
     from hasten.events import Bus
     from hasten.ledger import Ledger
     from hasten.monitor._registry import SharedRegistry
+
+_WATCHABLE = "Cache, Bus, Relay, Channel, Server, Breaker, Limiter, ThreadPool, Background, TaskWatch or GcPolicy"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +137,7 @@ class Monitor:
         self._watched: list[object] = []
         self._required: list[object] = []
         self._followers: list[Follower] = []
-        self._names: set[str] = set()
+        self._names: set[tuple[str, str]] = set()
         self._recorder = Recorder(bounds_of(self.objectives))
         self._requests = Requests(self._recorder)
         self._calls = Calls(self._recorder)
@@ -143,10 +153,11 @@ class Monitor:
     # ---- what is watched
 
     def watch(self, *things: Any) -> None:
-        """Have the metrics of parts of hasten: `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Breaker`, `Limiter`.
+        """Have the metrics of parts of hasten.
 
-        What is watched already is not watched twice. A channel is given before its stubs are made, and a bus before it
-        starts. Caches are named by their namespace, several of one with a number.
+        They are `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Breaker`, `Limiter`, `ThreadPool`, `Background`,
+        `TaskWatch` and `GcPolicy`. What is watched already is not watched twice. A channel is given before its stubs
+        are made, a bus before it starts. Caches are named by their namespace, several of one with a number.
 
         Raises:
           ConfigurationError: it is none of them.
@@ -181,7 +192,7 @@ class Monitor:
 
     def _watch(self, thing: Any) -> None:
         if _is_of("hasten.cache", "Cache", thing):
-            name = self._name_for(thing.namespace)
+            name = self._name_for("cache", thing.namespace)
             thing.add_hook(cache_hook(self._recorder, name))
             self._recorder.add_reader(cache_reader(name, thing.statistics))
         elif _is_of("hasten.rpc", "Channel", thing) or _is_of("hasten.rpc", "Server", thing):
@@ -195,9 +206,28 @@ class Monitor:
             self.watch_breaker("breaker", thing)
         elif isinstance(thing, Limiter):
             self.watch_limiter("limiter", thing)
+        elif not self._watch_concurrency(thing):
+            what = f"watch {type(thing).__name__}"
+            raise ConfigurationError(what, "nothing to be read in it", f"give a {_WATCHABLE}")
+
+    def _watch_concurrency(self, thing: Any) -> bool:
+        """Watch a part of `hasten.concurrency`; False where it is none that has metrics."""
+        if _is_of("hasten.concurrency", "ThreadPool", thing):
+            self._watch_threads(thing)
+        elif _is_of("hasten.concurrency", "Background", thing):
+            self.watch_background("background", thing)
+        elif _is_of("hasten.concurrency", "TaskWatch", thing):
+            thing.add_hook(stray_hook(self._recorder))
+        elif _is_of("hasten.concurrency", "GcPolicy", thing):
+            self._recorder.add_reader(lambda: collector_readings(thing.statistics()))
         else:
-            kinds = "a Cache, Bus, Relay, Channel, Server, Breaker or Limiter"
-            raise ConfigurationError(f"watch {type(thing).__name__}", "nothing to be read in it", f"give {kinds}")
+            return False
+        return True
+
+    def _watch_threads(self, pool: "ThreadPool") -> None:
+        name = self._name_for("threads", pool.name)
+        pool.add_hook(thread_hook(self._recorder, name))
+        self._recorder.add_reader(lambda: thread_readings(name, pool.statistics()))
 
     def _have_recorded(self, thing: Any) -> None:
         """Have what a server or a bus handles be in the ledger, if there is one."""
@@ -218,13 +248,18 @@ class Monitor:
 
     def watch_breaker(self, name: str, breaker: Breaker) -> None:
         """Have a breaker's state in the metrics, by a name that says what is behind it."""
-        name = self._name_for(name)
+        name = self._name_for("breaker", name)
         self._recorder.add_reader(lambda: breaker_readings(name, breaker.statistics()))
 
     def watch_limiter(self, name: str, limiter: Limiter) -> None:
         """Have a limiter's numbers in the metrics, by a name that says what it bounds."""
-        name = self._name_for(name)
+        name = self._name_for("limiter", name)
         self._recorder.add_reader(lambda: limiter_readings(name, limiter.statistics()))
+
+    def watch_background(self, name: str, background: "Background") -> None:
+        """Have a background's tasks in the metrics, by a name that says what they do."""
+        name = self._name_for("background", name)
+        self._recorder.add_reader(lambda: background_readings(name, background.statistics()))
 
     def watch_pool(self, name: str, read: Callable[[], Pool]) -> None:
         """Have a pool of connections in the metrics.
@@ -232,7 +267,7 @@ class Monitor:
         Args:
           read: Returns its numbers; called in another thread than the loop's, so it only looks.
         """
-        name = self._name_for(name)
+        name = self._name_for("pool", name)
 
         def readings() -> Iterable[Reading]:
             now = read()
@@ -243,13 +278,14 @@ class Monitor:
 
         self._recorder.add_reader(readings)
 
-    def _name_for(self, wanted: str) -> str:
+    def _name_for(self, kind: str, wanted: str) -> str:
+        """Return a name that no other of its kind has."""
         name = wanted
         number = 1
-        while name in self._names:
+        while (kind, name) in self._names:
             number += 1
             name = f"{wanted}-{number}"
-        self._names.add(name)
+        self._names.add((kind, name))
         return name
 
     def watch_ledger(self, ledger: "Ledger") -> None:

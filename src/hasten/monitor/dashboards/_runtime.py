@@ -72,28 +72,36 @@ def _loops() -> Row:
 
 
 def _collections() -> Row:
-    pause = catalogue.GC_PAUSE
+    # Over 40 lines because it is a table, each entry of which stands by itself.
+    pause, frozen = catalogue.GC_PAUSE, catalogue.GC_FROZEN
     return Row(
         "Garbage collection",
         (
             graph(
                 "Pause, p99",
-                "All threads stand still. Long ones of generation 2: many objects live long; `gc.freeze()` after the "
-                "start leaves those of the imports alone.",
+                "All threads stand still. Long ones of generation 2: many objects live long; `GcPolicy` leaves those "
+                "alone that are there after the start.",
                 query(quantile(0.99, pause, by="job, generation"), "{{job}} generation {{generation}}"),
-                style=Style(unit="s", thresholds=((0.05, RED),)),
+                style=Style(unit="s", width=6, thresholds=((0.05, RED),)),
             ),
             _worst(
                 "Share of the time",
                 "That a worker stands still for collections. Above 2 %: fewer objects, or higher thresholds.",
                 (pause, rate(pause, by=_WORKER, suffix="_sum")),
-                Style(unit="percentunit", thresholds=((0.02, YELLOW), (0.05, RED))),
+                Style(unit="percentunit", width=6, thresholds=((0.02, YELLOW), (0.05, RED))),
             ),
             graph(
                 "Collections",
                 "In a second, by generation.",
                 query(events(pause, by="generation"), "generation {{generation}}"),
-                style=Style(unit="cps"),
+                style=Style(unit="cps", width=6),
+            ),
+            _worst(
+                "Frozen objects",
+                "That collections leave alone since a `GcPolicy` has frozen them. A pause that is long all the same "
+                "looks at what was made since: caches that were filled later want `warm_up`.",
+                (frozen, gauge(frozen, by=_WORKER)),
+                Style(width=6),
             ),
         ),
     )

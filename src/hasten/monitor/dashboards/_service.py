@@ -44,6 +44,7 @@ _ROUTE_LEGEND = "{{http_request_method}} {{http_route}}"
 _WORKER, _WORKER_LEGEND = "instance, worker", "{{instance}} {{worker}}"
 _OUTCOME = "breaker, outcome"
 _POOL, _POOL_LEGEND = f"{_WORKER}, pool", f"{{{{pool}}}} {_WORKER_LEGEND}"
+_STRAY = "kind, site"
 _ENDPOINT = 'endpoint=~"$endpoint"'
 _KINDS = (
     ("computing", "blue"),
@@ -68,7 +69,16 @@ def service(objectives: Sequence[Objective]) -> Sheet:
         uid="hasten-service",
         title="hasten: service",
         description="One service: its routes, where their time goes, what holds its event loop, what it depends on.",
-        rows=(_now(), *promises_row(objectives), _time(), _routes(objectives), _loop(), _limits(), _dependencies()),
+        rows=(
+            _now(),
+            *promises_row(objectives),
+            _time(),
+            _routes(objectives),
+            _loop(),
+            _beside(),
+            _limits(),
+            _dependencies(),
+        ),
         variables=(service_variable(many=False), worker_variable(), endpoint_variable()),
     )
 
@@ -230,7 +240,7 @@ def _loop() -> Row:
             graph(
                 "Blocking sites",
                 "Share of the time for which a line of code has held the loop. Move what blocks into a thread "
-                "(`asyncio.to_thread`), make it async, or cut what computes into pieces.",
+                "(a `ThreadPool`), make it async, or cut what computes into pieces.",
                 query(
                     top(rate(catalogue.LOOP_BLOCKING_TIME, by="site"), catalogue.LOOP_BLOCKING_TIME, by="site"),
                     "{{site}}",
@@ -270,6 +280,58 @@ def _loop() -> Row:
                 "`to_thread` calls run than there are threads: see Threads on the runtime page.",
                 query(top(quantile(0.99, wait, by=_WORKER), wait, by=_WORKER), _WORKER_LEGEND),
                 style=Style(unit="s", thresholds=((0.01, ORANGE),)),
+            ),
+        ),
+    )
+
+
+def _beside() -> Row:
+    # Over 40 lines because it is a table, each entry of which stands by itself.
+    wait, run, strays = catalogue.THREADPOOL_QUEUE_DURATION, catalogue.THREADPOOL_RUN_DURATION, catalogue.STRAYS
+    return Row(
+        "Beside the event loop",
+        (
+            graph(
+                "Wait for a pool's thread, p99",
+                "Until a thread of a `ThreadPool` takes a function, or its caller gives up. If it rises, so does what "
+                "stands beside, and what is behind the pool has become slow; or the pool is too small.",
+                query(top(quantile(0.99, wait, by="pool"), wait, by="pool"), "{{pool}}"),
+                style=Style(unit="s", table=True, thresholds=((0.01, ORANGE),)),
+            ),
+            graph(
+                "Time in a pool's thread, p99",
+                "For how long a function keeps one. A thread cannot be stopped: give the library behind it a timeout "
+                "that is shorter than the requests' deadline.",
+                query(top(quantile(0.99, run, by="pool"), run, by="pool"), "{{pool}}"),
+                style=Style(unit="s", table=True),
+            ),
+            graph(
+                "Calls of thread pools",
+                "In a second, by outcome. refused: all threads were busy and the queue was full; left, expired: the "
+                "caller waited for a thread in vain; abandoned: the function ended when its caller had gone.",
+                query(rate(catalogue.THREADPOOL_CALLS, by="pool, outcome"), "{{pool}} {{outcome}}"),
+                style=Style(unit="cps", table=True),
+            ),
+            graph(
+                "Background tasks",
+                "Under way, of all processes. A line that only rises: they wait for what never comes, or more are "
+                "begun than can be done.",
+                query(gauge(catalogue.BACKGROUND_TASKS, by="background", of="sum"), "{{background}}"),
+                style=Style(),
+            ),
+            graph(
+                "Background tasks, ended",
+                "In a second. failed: the log has the error; refused: as many as may be were under way.",
+                query(rate(catalogue.BACKGROUND_ENDED, by="background, outcome"), "{{background}} {{outcome}}"),
+                style=Style(unit="cps", table=True),
+            ),
+            graph(
+                "Strays",
+                "Tasks and coroutines in a second that nobody looks after, by kind and line: their errors are seen by "
+                "nobody, or they vanish before they have ended. Await them, or give them to a `Background`; the log "
+                "has the first of each line.",
+                query(top(rate(strays, by=_STRAY), strays, by=_STRAY), "{{kind}} {{site}}"),
+                style=Style(unit="cps", table=True, thresholds=((0.001, ORANGE),)),
             ),
         ),
     )

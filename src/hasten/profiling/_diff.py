@@ -20,6 +20,7 @@ from hasten.profiling._profile import Frame, Function, Profile, Stack
 
 _OURS = {"ledger", "py-spy", "yappi"}
 _MIX_APART = 0.05  # of a side's requests, from which on a change of their mix is worth a word
+_SHORTEST = 1e-9  # seconds that a profile, or what it found, may have taken: one that took less says nothing
 _SURE = 2.0  # standard errors
 _SAMPLED = {"", Kind.COMPUTING, Kind.BLOCKING}  # kinds of which samples say where they were spent; others are measured
 _FileKey = tuple[str, str]
@@ -189,7 +190,7 @@ def _scales(before: Profile, after: Profile, mix: Mapping[str, float], notes: li
         return _per_request(before, mix), _per_request(after, mix)
     if before.answered or after.answered:
         notes.append("The requests of one side are not known: figures are per second.")
-    if min(before.seconds, after.seconds) <= 0:
+    if min(before.seconds, after.seconds) < _SHORTEST:
         notes.append("How long the profiles took is not known of both: the sum of the stacks was taken for it.")
     return _per_second(before), _per_second(after)
 
@@ -224,8 +225,8 @@ def _tell_mix(before: Mapping[str, float], after: Mapping[str, float], notes: li
 
 
 def _per_second(profile: Profile) -> dict[str, float]:
-    seconds = profile.seconds if profile.seconds > 0 else profile.spent
-    return dict.fromkeys({"", *profile.endpoints()}, 1.0 / seconds if seconds else 0.0)
+    seconds = profile.seconds if profile.seconds >= _SHORTEST else profile.spent
+    return dict.fromkeys({"", *profile.endpoints()}, 1.0 / seconds if seconds >= _SHORTEST else 0.0)
 
 
 def _scaled(profile: Profile, scale: _Scale, same: Mapping[_FileKey, str]) -> Profile:

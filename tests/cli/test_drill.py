@@ -61,7 +61,7 @@ def test_report() -> None:
             at_least=True,
             unit="%",
             beside="uvicorn",
-            beside_measured=7.0,
+            beside_measured=4_940.4,
         ),
         Measure(promise="well again", asked=5.0, measured=float("inf"), unit="s"),
     )
@@ -71,7 +71,7 @@ def test_report() -> None:
     lines = [" ".join(line.split()) for line in console.export_text().splitlines() if line.strip()]
     assert lines == [
         "overload too much",
-        "✓ answered ≥ 95 % 98.2 % uvicorn 7 %",
+        "✓ answered ≥ 95 % 98.2 % uvicorn 4,940 %",
         "✗ well again ≤ 5 s never",
     ]
     assert summary([result]) == "1 of 2 promises hold; not those of overload"

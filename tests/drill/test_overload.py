@@ -29,7 +29,8 @@ def test_quick(tmp_path: Path, drill: Drill, promises: list[str]) -> None:
     """Each promise has its figure, and a peer's beside it; the services have ended."""
     stage = Stage(folder=tmp_path, quick=True)
     measures = asyncio.run(_measures(drill, stage))
-    assert [measure.promise.startswith(promise) for measure, promise in zip(measures, promises, strict=True)]
+    named = zip(measures, promises, strict=True)
+    assert all(measure.promise.startswith(promise) for measure, promise in named)
     assert all(not math.isnan(measure.measured) and measure.measured >= 0.0 for measure in measures)
     assert len(stage.pids) == 2
     assert not any(Path(f"/proc/{pid}").exists() for pid in stage.pids)

@@ -10,6 +10,7 @@ from rich.text import Text
 from hasten.drill._result import DrillResult, Measure
 
 _DIGITS = 3
+_LARGE = 1000
 
 
 def print_result(result: DrillResult, console: Console) -> None:
@@ -46,8 +47,10 @@ def _row(measure: Measure) -> tuple[Text, str, str, Text, str]:
 
 
 def _figure(value: float, unit: str) -> str:
-    text = "never" if value == math.inf else f"{value:.{_DIGITS}g}"
-    return f"{text} {unit}".rstrip() if value != math.inf else text
+    if value == math.inf:
+        return "never"
+    text = f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.{_DIGITS}g}"
+    return f"{text} {unit}".rstrip()
 
 
 def summary(results: Sequence[DrillResult]) -> str:

@@ -77,9 +77,9 @@ def install(
       app: The ASGI 3 app.
       service: Name of the service in its accounts, and Prometheus' `job`; empty for none.
       version: Of the service, for `hasten_build_info`: dashboards show when another one came.
-      bus: What lives with the app: a `hasten.events.Bus` or any other async context manager, or several. Buses are
-        watched, and the process is ready while they are.
-      watch: What tells the monitor of itself: caches, channels, relays, servers, breakers; see `Monitor.watch`.
+      bus: What lives with the app: a `hasten.events.Bus` or any other async context manager, or several. What
+        `Monitor.watch` takes is watched, and the process is ready while its buses are.
+      watch: What else tells the monitor of itself: caches, servers, breakers, limiters; see `Monitor.watch`.
       slo: A file of objectives (docs/reference/slo.md); latency thresholds get a bucket.
       admin: Address of the admin port; if it is taken, the next that is free. None, or "off", has no port.
       admin_token: What must be sent to the admin port; needed where others than this machine can reach it.
@@ -111,6 +111,8 @@ def install(
     for one in lives:
         if is_bus(one):
             monitor.require(one)
+        elif monitor.can_watch(one):
+            monitor.watch(one)
     app = install_ledger(app, service=service, sample_every=sample_every, detail=detail, listeners=listeners)
     ledger = ledger_of(app)
     if ledger is not None:

@@ -71,7 +71,9 @@ def test_report() -> None:
     lines = [" ".join(line.split()) for line in console.export_text().splitlines() if line.strip()]
     assert lines == [
         "overload too much",
-        "✓ answered ≥ 95 % 98.2 % uvicorn 4,940 %",
-        "✗ well again ≤ 5 s never",
+        "✓ answered",
+        "98.2 %, asked ≥ 95 %; uvicorn 4,940 %",
+        "✗ well again",
+        "never, asked ≤ 5 s",
     ]
     assert summary([result]) == "1 of 2 promises hold; not those of overload"

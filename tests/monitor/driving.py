@@ -47,7 +47,18 @@ class Service:
         """Send one request to each route; numbers are new ones each time."""
         self._round += 1
         number = self._round
-        gets = ("slow", "fails", "blocks", "threads", "collects", "calls", "reads", f"ill/{number}", "nowhere")
+        gets = (
+            "slow",
+            "fails",
+            "blocks",
+            "threads",
+            "collects",
+            "calls",
+            "prices",
+            "reads",
+            f"ill/{number}",
+            "nowhere",
+        )
         for path in (f"ok/{number}", f"caches/{number}", *gets, *("pays",) * 4, "beside"):
             self.ask("GET", path)
         self.ask("POST", f"orders/{number}")

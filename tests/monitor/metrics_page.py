@@ -8,6 +8,7 @@ from hasten.monitor import CATALOGUE, Metric
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 SECTIONS = {
     "http_server_request_duration_seconds": "Requests",
+    "http_client_request_duration_seconds": "HTTP calls",
     "rpc_server_call_duration_seconds": "gRPC",
     "messaging_client_sent_messages_total": "Messages",
     "hasten_cache_requests_total": "Caches",

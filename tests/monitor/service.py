@@ -34,10 +34,13 @@ from hasten.cache.stores.memory import MemoryStore
 from hasten.concurrency import Background, GcPolicy, TaskWatch, ThreadPool
 from hasten.events import Bus, Message, Reject, RetryPolicy
 from hasten.events.outbox import Outbox, Relay, SqliteDatabase
+from hasten.http.client import Client
 from hasten.monitor import Pool
 from hasten.monitor.otel import Otlp
 from hasten.resilience import Breaker, Limiter, Priority
+from hasten.resilience import RetryPolicy as Again
 from tests.cache.processes import Shaky
+from tests.load.servers import read_request
 
 SERVICE = "monitored"
 GRPC_SERVICE = "shop.v1.Catalog"
@@ -99,6 +102,28 @@ class Catalog:
             name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
         }
         server.add_registered_method_handlers(GRPC_SERVICE, handlers)
+
+
+class Prices:
+    """Answers HTTP calls: every other one for /flaky with 503, all for /fails with 500."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.client = Client(
+            f"http://127.0.0.1:{self.listener.getsockname()[1]}", retry=Again(attempts=3, first_backoff=0.001)
+        )
+        self._flaky = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError), contextlib.closing(writer):
+            while request := await read_request(reader):
+                target = request.split(b" ", 2)[1]
+                self._flaky += target == b"/flaky"
+                status = 500 if target == b"/fails" else 503 if target == b"/flaky" and self._flaky % 2 else 200
+                writer.write(b"HTTP/1.1 %d Word\r\ncontent-length: 2\r\n\r\n42" % status)
+
+    async def ask(self) -> list[int]:
+        return [(await self.client.get(f"/{name}")).status for name in ("price", "flaky", "fails")]
 
 
 # ---- caches
@@ -254,6 +279,7 @@ class Parts:
         self.beside = (GcPolicy(threshold=0), TaskWatch(), self.threads, self.background)
         self.server = rpc.Server()
         Catalog().add_to(self.server)
+        self.prices = Prices()
         self.channel = rpc.Channel(f"127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}", service_config=CONFIG)
 
     @contextlib.asynccontextmanager
@@ -262,8 +288,10 @@ class Parts:
             await self.outbox.create(connection)
             await connection.commit()
         await self.server.start()
+        prices = await asyncio.start_server(self.prices.answer, sock=self.prices.listener)
         async with self.channel:
             yield
+        prices.close()
         await self.server.stop(None)
         await self.caches.aclose()
         self.readers.close()
@@ -360,6 +388,10 @@ def _add_parts(app: FastAPI, parts: Parts) -> None:
                 codes.append(error.code().name)
         return " ".join(codes)
 
+    @app.get("/prices")
+    async def prices() -> list[int]:
+        return await parts.prices.ask()
+
     @app.post("/orders/{number}")
     async def orders(number: int) -> None:
         await publish_orders(parts.bus, number)
@@ -401,12 +433,12 @@ def serve(folder: Path, slo: Path | None, service: str) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails does so because it is asked to
     parts = Parts(folder)
     app = make_app(parts)
-    watched = (parts.caches.products, parts.caches.sessions, parts.server, parts.channel, parts.relay, *parts.beside)
+    watched = (parts.caches.products, parts.caches.sessions, parts.server, parts.channel)
     hasten.install(
         app,
         service=service,
         version="1.2.3",
-        bus=(parts.bus, parts.relay, *parts.beside),
+        bus=(parts.bus, parts.relay, parts.prices.client, *parts.beside),
         watch=watched,
         slo=slo,
         admin="127.0.0.1:0",

@@ -19,6 +19,7 @@ from hasten._core.signals import (
     EventHandled,
     EventPublished,
     EventRetried,
+    HttpCallFinished,
     LoopHeld,
     OutboxLag,
     RequestRecorded,
@@ -28,12 +29,14 @@ from hasten._core.signals import (
 from hasten.cache import Cache
 from hasten.concurrency import Background, GcPolicy, TaskWatch, ThreadPool
 from hasten.events import Bus
+from hasten.http.client import Client, ConnectionLost
 from hasten.monitor import Check, Monitor, Pool
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor._metric import OTHER, Metric
 from hasten.monitor._snapshot import HistogramValue
 from hasten.resilience import Breaker, Limiter, Priority, Refused
 from tests.concurrency.gates import Gate, begun
+from tests.http.client.services import Service, calling_service, response
 
 METHOD = "/shop.Catalog/Get"
 
@@ -73,6 +76,68 @@ def test_calls_that_are_answered(monitor: Monitor) -> None:
         monitor._calls.note(CallFinished("server", name, "peer", "first", code, 0.01, 1, 1))
     assert read(monitor, catalogue.RPC_SERVER_DURATION) == {(OTHER, "UNIMPLEMENTED"): 2, (METHOD, "OK"): 1}
     assert read(monitor, catalogue.RPC_SERVER_ACTIVE) == {(): 0}
+
+
+def test_http_calls(monitor: Monitor) -> None:
+    """A watched client's calls are timed by host, status and error, and what it knows of the host is read."""
+
+    async def use() -> str:
+        service = Service()
+        async with calling_service(service) as client:
+            monitor.watch(client)
+            assert set((await asyncio.to_thread(read, monitor, catalogue.HTTP_CLIENT_ATTEMPTS)).values()) == {0}
+            await client.get("/")
+            service.answer = lambda request, number: response(status=503 if number == 2 else 404)
+            await client.get("/")
+            host = client.statistics().hosts[0].name
+            assert (await asyncio.to_thread(read, monitor, catalogue.POOL_CONNECTIONS))[host, "idle"] == 1
+            service.answer = lambda request, number: b""
+            with pytest.raises(ConnectionLost):
+                await client.post("/")
+        return host
+
+    host = asyncio.run(use())
+    address, port = host.split(":")
+    assert read(monitor, catalogue.HTTP_CLIENT_DURATION) == {
+        ("GET", address, port, "200", ""): 1,
+        ("GET", address, port, "404", "404"): 1,
+        ("POST", address, port, "", "ConnectionLost"): 1,
+    }
+    attempts = read(monitor, catalogue.HTTP_CLIENT_ATTEMPTS)
+    assert {attempt: count for (*_, attempt), count in attempts.items()} == {
+        "first": 3,
+        "retry": 1,
+        "hedge": 0,
+        "transparent": 0,
+    }
+    assert read(monitor, catalogue.BREAKER_STATE) == {(host,): 0.0}
+    assert read(monitor, catalogue.BREAKER_CALLS)[host, "failure"] == 2
+    assert read(monitor, catalogue.POOL_CONNECTIONS) == {(host, "used"): 0, (host, "idle"): 0, (host, "limit"): 100}
+    assert read(monitor, catalogue.POOL_WAITING) == {(host,): 0}
+
+
+def test_clients_of_one_host(monitor: Monitor) -> None:
+    """Their attempts are added up, and their connections told apart."""
+    monitor.watch(Client("http://pricing"), Client(["https://pricing:8443", "http://pricing"]))
+    assert set(read(monitor, catalogue.POOL_WAITING)) == {("pricing",), ("pricing:8443",), ("pricing-2",)}
+    assert {labels[:2] for labels in read(monitor, catalogue.HTTP_CLIENT_ATTEMPTS)} == {
+        ("pricing", "80"),
+        ("pricing", "8443"),
+    }
+    assert read(monitor, catalogue.BREAKER_STATE) == {}  # they have none before the first call
+
+
+def test_http_calls_that_no_host_was_asked_for(monitor: Monitor) -> None:
+    """They are the client's first host's; methods that nobody knows are one."""
+    client = Client("http://pricing:8000")
+    monitor.watch(client)
+    (note, *_) = client._hooks
+    note(HttpCallFinished("", "GET", 0, "Refused", 0.0, 0, 0, 0))
+    note(HttpCallFinished("pricing:8000", "BREW", 200, "", 0.1, 1, 0, 0))
+    assert read(monitor, catalogue.HTTP_CLIENT_DURATION) == {
+        ("GET", "pricing", "8000", "", "Refused"): 1,
+        (OTHER, "pricing", "8000", "200", ""): 1,
+    }
 
 
 def test_messages(monitor: Monitor) -> None:

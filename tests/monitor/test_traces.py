@@ -18,6 +18,7 @@ from hasten._core.tracing import asked_traceparent, span_id_of, trace_id_of
 from hasten.events import Bus
 from hasten.monitor import Monitor, outgoing_headers
 from hasten.monitor._traces import MOST_TRACES, MOST_WORKS
+from tests.http.client.services import Service, calling_service, response
 from tests.monitor.test_trace import TRACEPARENT
 
 
@@ -80,6 +81,25 @@ def test_a_request_and_its_calls() -> None:
     assert served.parent == call.span
     assert request.started <= call.started <= served.started
     assert served.seconds <= call.seconds <= request.seconds
+
+
+def test_an_http_call() -> None:
+    """A call by HTTP is kept with whom it has asked, and what came of it goes on in its span."""
+    traceparent = asked_traceparent()
+
+    async def scenario() -> tuple[Monitor, str, str]:
+        monitor, service = Monitor("shop"), Service(response(status=404))
+        async with calling_service(service) as client:
+            monitor.watch(client)
+            AMBIENT.set(Carried(math.inf, traceparent))
+            await client.get("/items/7")
+            return monitor, service.fields()["traceparent"], client.statistics().hosts[0].name
+
+    monitor, sent, host = asyncio.run(scenario())
+    (call,) = monitor.traces.of(trace_id_of(traceparent))
+    assert (call.kind, call.name, call.outcome, call.peer) == ("call", "GET", "404", host)
+    assert call.parent == span_id_of(traceparent)
+    assert call.span == span_id_of(sent)
 
 
 def test_of_other_traces_nothing_is_kept() -> None:

@@ -12,6 +12,7 @@ from hasten.http.client import (
     ConnectFailed,
     ConnectionLost,
     Fields,
+    HostStatistics,
     HttpError,
     HttpStatusError,
     Limits,
@@ -71,6 +72,7 @@ async def calls() -> None:
                 assert_type(part, bytes)
             assert_type(await answer.read(), Response)
         pricing.add_hook(told)
+        assert_type(pricing.statistics().hosts, tuple[HostStatistics, ...])
 
 
 def told(call: HttpCallFinished) -> None:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from hasten.drill._result import DrillResult, Measure
@@ -20,30 +19,18 @@ def print_result(result: DrillResult, console: Console) -> None:
     if result.impossible:
         console.print(Text.assemble("  ", ("-", "yellow"), f" not run: {result.impossible}"), soft_wrap=True)
         return
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(ratio=1)
-    for _ in range(3):
-        table.add_column(justify="right", no_wrap=True)
     for measure in result.measures:
-        table.add_row(*_row(measure))
-    console.print(table)
+        mark, style = ("✓", "green") if measure.kept else ("✗", "bold red")
+        console.print(Text.assemble("  ", (mark, style), f" {measure.promise}"), soft_wrap=True)
+        console.print(Text.assemble("      ", (_figure(measure.measured, measure.unit), style), _bound(measure)))
 
 
-def _row(measure: Measure) -> tuple[Text, str, str, Text, str]:
-    mark, style = ("✓", "green") if measure.kept else ("✗", "bold red")
-    sign = "≥" if measure.at_least else "≤"
-    beside = ""
-    if measure.beside_measured is not None:
-        beside = f"{measure.beside} {_figure(measure.beside_measured, measure.unit)}"
-    figure = Text(_figure(measure.measured, measure.unit), style=style)
-    return (
-        Text(f"  {mark}", style=style),
-        measure.promise,
-        f"{sign} {_figure(measure.asked, measure.unit)}",
-        figure,
-        beside,
-    )
+def _bound(measure: Measure) -> str:
+    """Return what was asked, and what was measured beside it."""
+    text = f", asked {'≥' if measure.at_least else '≤'} {_figure(measure.asked, measure.unit)}"
+    if measure.beside_measured is None:
+        return text
+    return f"{text}; {measure.beside} {_figure(measure.beside_measured, measure.unit)}"
 
 
 def _figure(value: float, unit: str) -> str:

@@ -27,6 +27,24 @@ HTTP_SERVER_ACTIVE = Metric(
     name="http_server_active_requests", kind="gauge", help="Requests whose response is not complete"
 )
 
+HTTP_CLIENT_DURATION = Metric(
+    name="http_client_request_duration_seconds",
+    kind="histogram",
+    unit="seconds",
+    labels=("http_request_method", "server_address", "server_port", "http_response_status_code", "error_type"),
+    bounds=REQUEST_BOUNDS,
+    most=1000,
+    help="HTTP calls of hasten.http.client, all attempts together, by the host that was asked last; error_type is the "
+    "error's name, or the status from 400 on, or empty; the status is empty without an answer",
+)
+HTTP_CLIENT_ATTEMPTS = Metric(
+    name="hasten_http_client_attempts_total",
+    kind="counter",
+    labels=("server_address", "server_port", "attempt"),
+    most=400,
+    help="Attempts of HTTP calls: first, retry, hedge, transparent (written anew, since a kept connection was closed)",
+)
+
 # ---- calls
 
 RPC_SERVER_DURATION = Metric(

@@ -30,6 +30,7 @@ from hasten.monitor._concurrency import (
     thread_hook,
     thread_readings,
 )
+from hasten.monitor._http_calls import HttpCalls
 from hasten.monitor._messages import Messages
 from hasten.monitor._process import process_reader, started_at
 from hasten.monitor._recorder import Reading, Recorder
@@ -43,12 +44,11 @@ from hasten.resilience import Breaker, Limiter
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from hasten.concurrency import Background, ThreadPool
+    from hasten.cache import Cache
+    from hasten.concurrency import Background, GcPolicy, ThreadPool
     from hasten.events import Bus
     from hasten.ledger import Ledger
     from hasten.monitor._registry import SharedRegistry
-
-_WATCHABLE = "Cache, Bus, Relay, Channel, Server, Breaker, Limiter, ThreadPool, Background, TaskWatch or GcPolicy"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,6 +141,7 @@ class Monitor:
         self._recorder = Recorder(bounds_of(self.objectives))
         self._requests = Requests(self._recorder)
         self._calls = Calls(self._recorder)
+        self._http_calls = HttpCalls(self._recorder)
         self._messages = Messages(self._recorder)
         self.runtime = Runtime(self._recorder, self._executors)
         self._recorder.add_reader(process_reader(service, version))
@@ -155,9 +156,10 @@ class Monitor:
     def watch(self, *things: Any) -> None:
         """Have the metrics of parts of hasten.
 
-        They are `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Breaker`, `Limiter`, `ThreadPool`, `Background`,
-        `TaskWatch` and `GcPolicy`. What is watched already is not watched twice. A channel is given before its stubs
-        are made, a bus before it starts. Caches are named by their namespace, several of one with a number.
+        They are `Cache`, `Bus`, `Relay`, `Channel`, `Server`, `Client`, `Breaker`, `Limiter`, `ThreadPool`,
+        `Background`, `TaskWatch` and `GcPolicy`. What is watched already is not watched twice. A channel is given
+        before its stubs are made, a bus before it starts. Caches are named by their namespace, the connections and
+        breakers of a `hasten.http.client.Client` by its hosts, several of one with a number.
 
         Raises:
           ConfigurationError: it is none of them.
@@ -190,44 +192,55 @@ class Monitor:
         """What `watch` was given, in its order."""
         return tuple(self._watched)
 
-    def _watch(self, thing: Any) -> None:
-        if _is_of("hasten.cache", "Cache", thing):
-            name = self._name_for("cache", thing.namespace)
-            thing.add_hook(cache_hook(self._recorder, name))
-            self._recorder.add_reader(cache_reader(name, thing.statistics))
-        elif _is_of("hasten.rpc", "Channel", thing) or _is_of("hasten.rpc", "Server", thing):
-            thing.add_hook(self._calls.note)
-        elif is_bus(thing):
-            thing.add_hook(self._messages.note)
-            self.add_checks(lambda: self._checks_of(thing))
-        elif _is_of("hasten.events.outbox", "Relay", thing):
-            thing.add_hook(self._messages.note_outbox)
-        elif isinstance(thing, Breaker):
-            self.watch_breaker("breaker", thing)
-        elif isinstance(thing, Limiter):
-            self.watch_limiter("limiter", thing)
-        elif not self._watch_concurrency(thing):
-            what = f"watch {type(thing).__name__}"
-            raise ConfigurationError(what, "nothing to be read in it", f"give a {_WATCHABLE}")
+    def can_watch(self, thing: object) -> bool:
+        """Whether `watch` takes it."""
+        return self._way_to_watch(thing) is not None
 
-    def _watch_concurrency(self, thing: Any) -> bool:
-        """Watch a part of `hasten.concurrency`; False where it is none that has metrics."""
-        if _is_of("hasten.concurrency", "ThreadPool", thing):
-            self._watch_threads(thing)
-        elif _is_of("hasten.concurrency", "Background", thing):
-            self.watch_background("background", thing)
-        elif _is_of("hasten.concurrency", "TaskWatch", thing):
-            thing.add_hook(stray_hook(self._recorder))
-        elif _is_of("hasten.concurrency", "GcPolicy", thing):
-            self._recorder.add_reader(lambda: collector_readings(thing.statistics()))
-        else:
-            return False
-        return True
+    def _watch(self, thing: Any) -> None:
+        watch = self._way_to_watch(thing)
+        if watch is None:
+            what = f"watch {type(thing).__name__}"
+            *names, last = (name for _, name, _ in self._ways)
+            raise ConfigurationError(what, "nothing to be read in it", f"give a {', '.join(names)} or {last}")
+        watch(thing)
+
+    def _way_to_watch(self, thing: object) -> Callable[[Any], None] | None:
+        return next((watch for module, name, watch in self._ways if _is_of(module, name, thing)), None)
+
+    @property
+    def _ways(self) -> tuple[tuple[str, str, Callable[[Any], None]], ...]:
+        """What can be watched, by module and class, and how; of modules that are not loaded there is nothing."""
+        return (
+            ("hasten.cache", "Cache", self._watch_cache),
+            ("hasten.events", "Bus", self._watch_bus),
+            ("hasten.events.outbox", "Relay", lambda relay: relay.add_hook(self._messages.note_outbox)),
+            ("hasten.rpc", "Channel", lambda channel: channel.add_hook(self._calls.note)),
+            ("hasten.rpc", "Server", lambda server: server.add_hook(self._calls.note)),
+            ("hasten.http.client", "Client", lambda client: self._http_calls.watch(client, self._name_for)),
+            ("hasten.resilience", "Breaker", lambda breaker: self.watch_breaker("breaker", breaker)),
+            ("hasten.resilience", "Limiter", lambda limiter: self.watch_limiter("limiter", limiter)),
+            ("hasten.concurrency", "ThreadPool", self._watch_threads),
+            ("hasten.concurrency", "Background", lambda tasks: self.watch_background("background", tasks)),
+            ("hasten.concurrency", "TaskWatch", lambda strays: strays.add_hook(stray_hook(self._recorder))),
+            ("hasten.concurrency", "GcPolicy", self._watch_collector),
+        )
+
+    def _watch_cache(self, cache: "Cache") -> None:
+        name = self._name_for("cache", cache.namespace)
+        cache.add_hook(cache_hook(self._recorder, name))
+        self._recorder.add_reader(cache_reader(name, cache.statistics))
+
+    def _watch_bus(self, bus: "Bus") -> None:
+        bus.add_hook(self._messages.note)
+        self.add_checks(lambda: self._checks_of(bus))
 
     def _watch_threads(self, pool: "ThreadPool") -> None:
         name = self._name_for("threads", pool.name)
         pool.add_hook(thread_hook(self._recorder, name))
         self._recorder.add_reader(lambda: thread_readings(name, pool.statistics()))
+
+    def _watch_collector(self, policy: "GcPolicy") -> None:
+        self._recorder.add_reader(lambda: collector_readings(policy.statistics()))
 
     def _have_recorded(self, thing: Any) -> None:
         """Have what a server or a bus handles be in the ledger, if there is one."""

@@ -79,8 +79,8 @@ def checked_request_id(text: str) -> str:
 def outgoing_headers() -> dict[str, str]:
     """Return the header fields for a request that is sent on behalf of the one that is worked for; 2 µs.
 
-    `traceparent`, `tracestate` and `x-request-id`, each if there is one. gRPC calls and messages of hasten have the
-    trace without it.
+    `traceparent`, `tracestate` and `x-request-id`, each if there is one. Calls and messages of hasten have the trace
+    without it.
     """
     ambient = AMBIENT.get()
     trace = "" if ambient is None else checked_traceparent(ambient.traceparent)

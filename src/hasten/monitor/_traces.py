@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from hasten._core.signals import CallFinished, CallSignal, EventHandled, EventPublished, EventSignal
+from hasten._core.signals import (
+    CallFinished,
+    CallSignal,
+    EventHandled,
+    EventPublished,
+    EventSignal,
+    HttpCallFinished,
+)
 from hasten._core.tracing import AskedTracer, is_asked, span_id_of, trace_id_of
 from hasten.ledger import Account
 from hasten.monitor._recorder import Reading
@@ -29,8 +36,8 @@ _LONGEST_NAME = 256
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 WorkKind = Literal["request", "call", "served", "published", "handled"]
-"""A request of an app; a gRPC call that was sent, and one that was answered; a message that was published, and one that
-was handled."""
+"""A request of an app; a call that was sent, by gRPC or HTTP, and one by gRPC that was answered; a message that was
+published, and one that was handled."""
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -38,9 +45,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     Attributes:
       span, parent: Its id, and that of the work that it is within: 16 hexadecimal digits each.
-      name: Method and route template, gRPC method, or topic.
+      name: Method and route template, an HTTP call's method, gRPC method, or topic.
       peer: Who was called; empty where it is not known.
-      outcome: HTTP's status, gRPC's by its name, or `ok` and `failed` of messages.
+      outcome: HTTP's status, or the error that a call ended with; gRPC's by its name; `ok` and `failed` of messages.
       started: CLOCK_MONOTONIC seconds of this process's machine.
       seconds: That it took.
       account: Where the time of a request, a call that was answered or a message that was handled went; None where the
@@ -103,7 +110,7 @@ class TraceKeeper:
     # ---- what is watched
 
     def watch(self, thing: Any) -> None:
-        """Keep what a channel, a server or a bus does; a monitor calls it for all that it watches."""
+        """Keep what a channel, a client, a server or a bus does; a monitor calls it for all that it watches."""
         if hasattr(thing, "broker"):
             thing.trace(self._tracer)
             thing.add_hook(self._note_message)
@@ -164,8 +171,11 @@ class TraceKeeper:
             if work.span == span:
                 self._traces[trace_id][index] = msgspec.structs.replace(work, account=account)
 
-    def _note_call(self, signal: CallSignal) -> None:
-        if type(signal) is CallFinished and is_asked(signal.traceparent):
+    def _note_call(self, signal: CallSignal | HttpCallFinished) -> None:
+        if type(signal) is HttpCallFinished and is_asked(signal.traceparent):
+            outcome = signal.error or str(signal.status)
+            self._note(signal.traceparent, signal.parent, "call", signal.method, outcome, signal.seconds, signal.host)
+        elif type(signal) is CallFinished and is_asked(signal.traceparent):
             kind: WorkKind = "call" if signal.side == "client" else "served"
             self._await_account(signal.recorded, signal.traceparent)
             self._note(signal.traceparent, signal.parent, kind, signal.method, signal.code, signal.seconds, signal.peer)

@@ -17,6 +17,7 @@ from hasten._core.errors import ConfigurationError
 from hasten._core.tracing import Tracer
 from hasten.http.client import Client, ConnectFailed, DecodeFailed, HttpStatusError, Limits
 from hasten.ledger import Kind
+from hasten.resilience import Refused
 from tests.cache.running import run
 from tests.conftest import LoopFactory
 from tests.http.client.services import Service, calling_service, pool_of, response
@@ -220,11 +221,59 @@ def test_signals(loop_factory: LoopFactory) -> None:
                 await response.read()
             assert (told[2].status, told[2].received_bytes) == (200, 2)
 
+            for _ in range(5):
+                client._calls.hosts.every[0].breaker.failed()  # type: ignore[union-attr]
+            with pytest.raises(Refused):
+                async with client.stream("GET", "/"):
+                    pass
+            assert (told[3].host, told[3].error, told[3].attempts) == ("", "Refused", 0)
+
+        async with calling_service(service) as client:
             failed: list[Any] = []
             asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context))
             client.add_hook(lambda signal: 1 / 0)  # type: ignore[arg-type]
             assert (await client.get("/")).status == 200
             assert isinstance(failed[0]["exception"], ZeroDivisionError)
+
+    run(loop_factory, scenario())
+
+
+def test_statistics(loop_factory: LoopFactory) -> None:
+    """A client counts the attempts at its hosts by why they were made, and knows who waits for a connection."""
+
+    async def scenario() -> None:
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+        answers = {1: response(status=502), 3: head}
+        service = Service(lambda request, number: answers.get(number, response()))
+        async with calling_service(service, limits=Limits(connections=1)) as client:
+            (unused,) = client.statistics().hosts
+            assert (unused.limit, unused.first, unused.breaker) == (1, 0, None)
+            await client.get("/")
+            (host,) = client.statistics().hosts
+            assert (host.first, host.retries, host.hedges, host.failures) == (1, 1, 0, 1)
+            assert (host.used, host.idle, host.waiting) == (0, 1, 0)
+            assert host.breaker is not None
+            assert host.breaker.answers == 1
+            async with client.stream("GET", "/"):
+                waiting = asyncio.create_task(client.get("/"))
+                await asyncio.sleep(0)
+                (host,) = client.statistics().hosts
+                assert (host.first, host.used, host.idle, host.waiting) == (3, 1, 0, 1)
+            await waiting
+
+    run(loop_factory, scenario())
+
+
+def test_statistics_of_what_is_sent_anew(loop_factory: LoopFactory) -> None:
+    """A request that meets the end of a kept connection is written again, as no attempt of its own."""
+
+    async def scenario() -> None:
+        service = Service(lambda request, number: b"" if number == 2 else response())
+        async with calling_service(service) as client:
+            await client.get("/")
+            assert (await client.get("/")).status == 200
+            (host,) = client.statistics().hosts
+            assert (host.first, host.retries, host.transparent) == (2, 0, 1)
 
     run(loop_factory, scenario())
 

@@ -225,6 +225,8 @@ def test_hedged(loop_factory: LoopFactory) -> None:
             assert calls is not None
             assert [host.outstanding for host in calls.hosts.every] == [0]
             assert calls.hosts.every[0].pool.counts[0] == calls.hosts.every[0].pool.counts[1]
+            (host,) = client.statistics().hosts
+            assert (host.retries, host.hedges, host.first) == (0, 1, len(service.requests) - 1)
 
     run(loop_factory, scenario())
 

@@ -18,6 +18,7 @@ from hasten.events import Batch, Bus, Message, RetryPolicy
 from hasten.events.outbox import Outbox, Relay, SqliteDatabase
 from hasten.monitor.otel import Otlp
 from tests.conftest import LoopFactory
+from tests.http.client.services import Service, calling_service, response
 from tests.monitor.otel.collector import Collector, attributes
 from tests.monitor.otel.shop import METHOD, TOPIC, Shop, telling
 from tests.monitor.test_trace import SPAN, TRACE, TRACEPARENT, UNSAMPLED
@@ -322,6 +323,33 @@ def test_a_retried_call_s_attempts_are_spans_of_their_own(collector: Collector) 
     assert sorted(span.parent_span_id for span in servers) == sorted(span.span_id for span in clients)
     assert [attributes(span.attributes)["hasten.rpc.attempt"] for span in clients] == ["first", "retry", "retry"]
     assert len({span.span_id for span in clients}) == 3
+
+
+def test_http_calls(collector: Collector) -> None:
+    """A call by HTTP is one span with all its attempts, without its target; one that somebody else traces is none."""
+
+    async def scenario() -> tuple[list[str], int]:
+        service = Service(lambda request, number: response(status=503 if number == 1 else 404))
+        async with calling_service(service) as client, telling(every(collector), client):
+            await client.get("/items/7?card=secret")
+            await client.get("/", fields={"traceparent": TRACEPARENT})
+            sent = [service.fields(number)["traceparent"] for number in range(3)]
+            return sent, client.statistics().hosts[0].port
+
+    sent, port = asyncio.run(scenario())
+    (span,) = collector.spans
+    assert (span.name, span.kind, span.status.code) == ("GET", CLIENT, Status.STATUS_CODE_ERROR)
+    assert attributes(span.attributes) == {
+        "http.request.method": "GET",
+        "http.response.status_code": 404,
+        "http.request.resend_count": 1,
+        "http.request.body.size": 0,
+        "http.response.body.size": 2,
+        "server.address": "127.0.0.1",
+        "server.port": port,
+        "error.type": "404",
+    }
+    assert [traceparent[36:52] for traceparent in sent] == [span.span_id.hex()] * 2 + [SPAN]
 
 
 def test_a_call_that_somebody_else_traces(collector: Collector) -> None:

@@ -26,16 +26,19 @@ from hasten.http.client._host import host_breaker
 from hasten.http.client._limits import Limits
 from hasten.http.client._request import CallOptions
 from hasten.http.client._response import Response
+from hasten.http.client._statistics import ClientStatistics, HostStatistics
 from hasten.http.client._stream import StreamedResponse, Streaming
 
 __all__ = (
     "BodyTooLarge",
     "CallOptions",
     "Client",
+    "ClientStatistics",
     "ConnectFailed",
     "ConnectionLost",
     "DecodeFailed",
     "Fields",
+    "HostStatistics",
     "HttpError",
     "HttpStatusError",
     "Limits",

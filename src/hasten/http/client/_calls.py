@@ -179,6 +179,9 @@ class Calls:
         """
         now = monotonic()
         host = self.hosts.begin(used, now)
+        host.attempts += 1
+        if used:
+            host.again += 1
         request.attempts += 1
         request.host = host.pool.name
         exchange = Exchange(request, host, deadline, self.loop.create_future(), now)
@@ -250,6 +253,7 @@ class _Second:
             self.exchange = second = self._calls.begin(first.request, first.deadline, self._used)
         except Refused:
             return
+        second.host.hedges += 1
         self._used.append(second.host)
         second.waiter = first.waiter  # whichever ends first
         if second.ended and not first.waiter.done():

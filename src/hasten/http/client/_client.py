@@ -24,6 +24,7 @@ from hasten.http.client._limits import Limits
 from hasten.http.client._pool import Pool
 from hasten.http.client._request import CallOptions, FieldsGiven, Request, field_lines, make_request
 from hasten.http.client._response import Response
+from hasten.http.client._statistics import ClientStatistics, HostStatistics
 from hasten.http.client._stream import Streaming
 from hasten.resilience import DeadlineExceeded, Hedge, RetryBudget, RetryPolicy
 from hasten.resilience._peak_ewma import PeakEwma
@@ -102,6 +103,9 @@ class Client:
     # ---- its life
 
     async def __aenter__(self) -> Self:
+        """Return itself; one that was closed begins anew, as with apps that tests start twice."""
+        if self._closed:
+            self._closed, self._calls = False, None
         return self
 
     async def __aexit__(
@@ -124,6 +128,17 @@ class Client:
     def trace(self, tracer: Tracer) -> None:
         """Have each call that hooks are told of be a span."""
         self._tracer = tracer
+
+    def statistics(self) -> ClientStatistics:
+        """Return what is counted of each host, in any thread; before the first call there is only its name."""
+        if self._calls is not None:
+            return ClientStatistics(tuple(host.statistics() for host in self._calls.hosts.every))
+        limit = self._limits.connections
+        return ClientStatistics(
+            tuple(
+                HostStatistics(name=one.name, address=one.host, port=one.port, limit=limit) for one in self._addresses
+            )
+        )
 
     # ---- calls
 
@@ -242,7 +257,8 @@ class Client:
             trace, parent = tracer.begin(trace)
             span = trace
         request = make_request(method, target, options, trace, state)
-        request.span, request.parent = span, parent
+        if "traceparent" not in request.overrides:  # else somebody else traces it
+            request.span, request.parent = span, parent
         if request.overrides:
             request.overrides &= self._fields.names
         timeout = _checked_timeout(options["timeout"]) if "timeout" in options else self._timeout

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from hasten.http.client._errors import BodyTooLarge, HttpError
+from hasten.http.client._statistics import HostStatistics
 from hasten.resilience import AdaptiveBreaker, Breaker, DeadlineExceeded, Refused
 from hasten.resilience._peak_ewma import Load, PeakEwma
 
@@ -40,9 +41,13 @@ class Host(Load):
     Attributes:
       ask_at: While its breaker is open, when that may let a probe through.
       usual: Seconds that its answers take, on average; 0.0 while that is not known.
+      attempts, again, hedges: That were sent to it; those that were no call's first; those of them beside a slow one.
+      failures: See `HostStatistics`.
     """
 
-    __slots__ = ("ask_at", "breaker", "fields_without", "pool", "usual")
+    __slots__ = (
+        "again", "ask_at", "attempts", "breaker", "failures", "fields_without", "hedges", "pool", "usual",
+    )  # fmt: skip
 
     def __init__(
         self, pool: "Pool", breaker: AnyBreaker | None, fields_without: Callable[[frozenset[str]], bytes]
@@ -52,6 +57,28 @@ class Host(Load):
         self.breaker = breaker
         self.fields_without = fields_without
         self.ask_at = self.usual = 0.0
+        self.attempts = self.again = self.hedges = self.failures = 0
+
+    def statistics(self) -> HostStatistics:
+        """Return what is counted, in any thread."""
+        pool, again, hedges = self.pool, self.again, self.hedges
+        address = pool.address
+        opened, idle, connecting, waiting = pool.counts
+        return HostStatistics(
+            name=pool.name,
+            address=address.host,
+            port=address.port,
+            used=max(0, opened - idle) + connecting,
+            idle=idle,
+            limit=pool.limit,
+            waiting=waiting,
+            first=self.attempts - again,
+            retries=again - hedges,
+            hedges=hedges,
+            transparent=pool.resent,
+            failures=self.failures,
+            breaker=self.breaker.statistics() if isinstance(self.breaker, Breaker) else None,
+        )
 
 
 class Hosts:
@@ -114,8 +141,11 @@ class Hosts:
                 error = HttpError(host.pool.name, f"status {status}")
         elif self._several:
             self._failed(host, seconds, error)
+        said = _said_of(host, error, seconds, answered=status > 0)
+        if said is not None and said is not _CANCELLED:
+            host.failures += 1
         if host.breaker is not None:
-            host.breaker.end(exchange.began, now, _said_of(host, error, seconds, answered=status > 0))
+            host.breaker.end(exchange.began, now, said)
 
     def _answered(self, host: Host, seconds: float, status: int) -> None:
         rejected = status >= 500 or status == 429

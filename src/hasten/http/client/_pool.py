@@ -34,6 +34,8 @@ class Pool:
       name: Of the host.
       path, own_fields: That each request has.
       alive: Connections whose transports are not closed yet.
+      address, limit: Where it connects to, and how often at a time.
+      resent: Requests that were sent anew, because a kept connection was closed on them.
     """
 
     def __init__(
@@ -50,7 +52,8 @@ class Pool:
         self.heads = heads
         self.most_bytes, self.idle = limits.most_bytes, limits.idle
         self.alive: set[Connection] = set()
-        self._address, self._limits, self._context = address, limits, context
+        self.address, self.limit, self.resent = address, limits.connections, 0
+        self._limits, self._context = limits, context
         self._idle: list[Connection] = []
         self._waiting: OrderedDict[Exchange, None] = OrderedDict()
         self._open: set[Connection] = set()
@@ -79,6 +82,7 @@ class Pool:
 
     def submit_again(self, exchange: "Exchange") -> None:
         """Send a request anew that a kept connection was closed on; never on another that was idle meanwhile."""
+        self.resent += 1
         self._wait(exchange, first=True)
 
     def forget(self, exchange: "Exchange") -> None:
@@ -131,7 +135,7 @@ class Pool:
             return
         connecting = self._connecting
         while len(connecting) < min(len(self._waiting), _MOST_CONNECTING):
-            if len(self._open) + len(connecting) >= self._limits.connections:
+            if len(self._open) + len(connecting) >= self.limit:
                 if not self._idle:
                     return
                 self._idle[0].abort()  # only those who may not have an idle one wait while there is one
@@ -142,7 +146,7 @@ class Pool:
             task.add_done_callback(connecting.discard)
 
     async def _connect(self) -> None:
-        address, task = self._address, asyncio.current_task()
+        address, task = self.address, asyncio.current_task()
         try:
             context = await self._context() if address.tls else None
             connection = await connect(

@@ -12,6 +12,7 @@ from hasten.http.client._errors import BodyTooLarge
 from hasten.http.client._exchange import Exchange
 from hasten.http.client._fields import Fields
 from hasten.http.client._response import Response
+from hasten.resilience import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +159,11 @@ class Streaming:
         request, deadline, self._timeout = self._prepare()
         self._deadline = deadline
         head_by = min(deadline, monotonic() + self._timeout)
-        exchange = self._calls.begin(request, head_by, (), streamed_until=deadline)
+        try:
+            exchange = self._calls.begin(request, head_by, (), streamed_until=deadline)
+        except Refused:
+            self._calls.tell(request, 0.0, 0, 0, "Refused")
+            raise
         self._exchange = exchange
         assert exchange.body is not None
         self._body: Body = exchange.body

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from hasten.monitor import _catalogue as catalogue
 from hasten.monitor.dashboards._dashboard import Row, Sheet, endpoint_variable, service_variable, worker_variable
+from hasten.monitor.dashboards._http_calls import http_calls
 from hasten.monitor.dashboards._objectives import promises_row, threshold_lines
 from hasten.monitor.dashboards._overview import FAILED_REQUESTS
 from hasten.monitor.dashboards._panels import (
@@ -77,6 +78,7 @@ def service(objectives: Sequence[Objective]) -> Sheet:
             _loop(),
             _beside(),
             _limits(),
+            http_calls(),
             _dependencies(),
         ),
         variables=(service_variable(many=False), worker_variable(), endpoint_variable()),

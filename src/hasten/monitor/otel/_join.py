@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from hasten._core.signals import EventPublished
+from hasten._core.signals import EventPublished, HttpCallFinished
 from hasten.ledger import Account
 from hasten.monitor.otel._ledger import events_of
 from hasten.monitor.otel._spans import Finished
@@ -42,7 +42,7 @@ class Join:
                 waiting = self._waiting.pop(thing.started, None)
                 if waiting is not None:
                     yield _with_events(waiting[0], thing, offset)
-            elif not isinstance(thing.what, EventPublished) and thing.what.recorded < math.inf:
+            elif not isinstance(thing.what, EventPublished | HttpCallFinished) and thing.what.recorded < math.inf:
                 self._waiting[thing.what.recorded] = thing, self._turn
             else:
                 yield thing

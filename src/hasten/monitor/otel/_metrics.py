@@ -30,6 +30,7 @@ _UNITS = {"": "", "seconds": "s", "bytes": "By", "ratio": "1"}
 _NAMES = {
     "http_server_request_duration": "http.server.request.duration",
     "http_server_active_requests": "http.server.active_requests",
+    "http_client_request_duration": "http.client.request.duration",
     "rpc_server_call_duration": "rpc.server.call.duration",
     "rpc_client_call_duration": "rpc.client.call.duration",
     "messaging_client_sent_messages": "messaging.client.sent.messages",
@@ -41,6 +42,8 @@ _NAMES = {
 _LABELS = {
     "http_request_method": "http.request.method",
     "http_route": "http.route",
+    "server_address": "server.address",
+    "server_port": "server.port",
     "http_response_status_code": "http.response.status_code",
     "rpc_method": "rpc.method",
     "rpc_response_status_code": "rpc.response.status_code",

@@ -16,14 +16,14 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from hasten._core.routes import METHODS
-from hasten._core.signals import CallFinished, EventHandled, EventPublished
+from hasten._core.signals import CallFinished, EventHandled, EventPublished, HttpCallFinished
 from hasten._core.tracing import span_id_of, trace_id_of
 from hasten._core.version import __version__
 from hasten.monitor._metric import OTHER
 from hasten.monitor._requests import HttpSpan
 
 SCOPE = InstrumentationScope("hasten", __version__)
-_SERVER_ERROR = 500
+_CLIENT_ERROR, _SERVER_ERROR = 400, 500
 _SERVER_FAULTS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
 """Status codes that are the server's fault (semantic conventions for gRPC); for a client all but OK are errors."""
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
@@ -54,7 +54,7 @@ class HttpEnded(msgspec.Struct, frozen=True, gc=False):
     recorded: float
 
 
-Ended = HttpEnded | CallFinished | EventPublished | EventHandled
+Ended = HttpEnded | HttpCallFinished | CallFinished | EventPublished | EventHandled
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -136,6 +136,8 @@ Description = tuple[str, SpanKind, dict[str, Any], str]
 def _described(what: Ended, system: str) -> Description:
     if isinstance(what, HttpEnded):
         return _request(what)
+    if isinstance(what, HttpCallFinished):
+        return _http_call(what)
     if isinstance(what, CallFinished):
         return _call(what)
     if isinstance(what, EventPublished):
@@ -162,6 +164,23 @@ def _request(what: HttpEnded) -> Description:
     name = f"{what.method if known else 'HTTP'} {what.route}".rstrip()
     error = str(what.status) if what.status >= _SERVER_ERROR else ""
     return name, SpanKind.SERVER, _said(attributes), error
+
+
+def _http_call(what: HttpCallFinished) -> Description:
+    known = what.method in METHODS
+    host, port = _address(what.host)
+    attributes = {
+        "http.request.method": what.method if known else OTHER.upper(),
+        "http.request.method_original": "" if known else what.method,
+        "http.response.status_code": what.status or "",
+        "http.request.resend_count": what.attempts - 1 if what.attempts > 1 else "",
+        "http.request.body.size": what.sent_bytes,
+        "http.response.body.size": what.received_bytes,
+        "server.address": host,
+        "server.port": port,
+    }
+    error = what.error or (str(what.status) if what.status >= _CLIENT_ERROR else "")
+    return what.method if known else "HTTP", SpanKind.CLIENT, _said(attributes), error
 
 
 def _call(what: CallFinished) -> Description:

@@ -8,7 +8,14 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from hasten._core.signals import CallFinished, CallSignal, EventHandled, EventPublished, EventSignal
+from hasten._core.signals import (
+    CallFinished,
+    CallSignal,
+    EventHandled,
+    EventPublished,
+    EventSignal,
+    HttpCallFinished,
+)
 from hasten._core.tracing import Tracer, is_sampled
 from hasten.ledger import Account, Ledger
 from hasten.monitor import _catalogue as catalogue
@@ -23,7 +30,7 @@ _MOST_EXPECTED = 1024
 
 
 class Telemetry:
-    """Tells a collector of what a monitor watches: its requests, its gRPC calls and messages as spans, its metrics.
+    """Tells a collector of what a monitor watches: its requests, its calls and messages as spans, its metrics.
 
     It may start again after it has ended, as apps in tests do. What happens meanwhile makes no spans.
 
@@ -66,7 +73,7 @@ class Telemetry:
     # ---- what is watched
 
     def watch(self, thing: Any) -> None:
-        """Have spans of a part of hasten: a channel, a server, a bus; a monitor calls it for all that it watches.
+        """Have spans of a part of hasten, a channel, a client, a server, a bus; called for all that a monitor watches.
 
         A channel is given before its stubs are made, a server and a bus before they start.
         """
@@ -120,8 +127,10 @@ class Telemetry:
             if self._sender is not None:
                 self._sender.put(account)
 
-    def _note_call(self, signal: CallSignal) -> None:
-        if type(signal) is CallFinished and is_sampled(signal.traceparent):
+    def _note_call(self, signal: CallSignal | HttpCallFinished) -> None:
+        if type(signal) is HttpCallFinished and is_sampled(signal.traceparent):
+            self._put(signal)
+        elif type(signal) is CallFinished and is_sampled(signal.traceparent):
             self._expect(signal.recorded)
             self._put(signal)
 

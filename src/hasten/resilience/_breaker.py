@@ -154,10 +154,11 @@ class Breaker:
     def end(self, began: float, now: float, error: BaseException | None) -> None:
         """Note how a call has ended that was let through."""
         if error is None or (isinstance(error, Exception) and not isinstance(error, TimeoutError | Refused)):
-            self._silence.heard(now, now - began)
             if error is not None and isinstance(error, self._failing):
+                self._silence.heard(now, 0.0)  # what a failure took is no measure of answers: a connect's timeout
                 self.failed()
             else:
+                self._silence.heard(now, now - began)
                 self.succeeded(now - began)
         else:
             self._silence.given_up()

@@ -53,7 +53,8 @@ class FaultProxy:
         self._target = host.strip("[]"), int(number)
         self._port = port
         self._server: asyncio.Server | None = None
-        self._links: dict[asyncio.Task[None], tuple[Link, ...]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._links: set[tuple[Link, Link]] = set()
         self._changed = asyncio.Event()
 
     # ---- its life
@@ -70,10 +71,10 @@ class FaultProxy:
     async def aclose(self) -> None:
         """Listen no more, and cut all connections."""
         self._stop_listening()
-        links = tuple(self._links)
-        for link in links:
-            link.cancel()
-        await asyncio.gather(*links, return_exceptions=True)
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def address(self) -> str:
@@ -108,38 +109,42 @@ class FaultProxy:
 
     def reset(self) -> None:
         """Cut all connections that are open, on both sides, with RST."""
-        for ends in self._links.values():
+        for ends in self._links:
             for _, writer in ends:
                 _cut(writer)
 
     def half_close(self, direction: Direction = "down") -> None:
         """Tell one side of each open connection that no more comes, and go on in the other direction."""
-        for client, server in self._links.values():
+        for client, server in self._links:
             for (_, writer), towards in ((server, "up"), (client, "down")):
                 if direction in ("both", towards) and not writer.is_closing():
                     writer.write_eof()
 
     # ---- connections
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Begin a task of our own: of one that `start_server` makes Python 3.11 asks the error, cancelled or not."""
         self.connections += 1
-        client = reader, writer
+        task = asyncio.get_running_loop().create_task(self._link((reader, writer)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _link(self, client: "Link") -> None:
         try:
             server = await asyncio.open_connection(*self._target, limit=PIECE_BYTES)
         except OSError:
-            _cut(writer)
+            _cut(client[1])
             return
-        self._links[task] = client, server
+        ends = client, server
+        self._links.add(ends)
         try:
             await self._pass(client, server)
         except* OSError:
-            for _, end in (client, server):
+            for _, end in ends:
                 _cut(end)
         finally:
-            del self._links[task]
-            for _, end in (client, server):
+            self._links.discard(ends)
+            for _, end in ends:
                 end.close()
 
     async def _pass(self, client: "Link", server: "Link") -> None:

@@ -93,7 +93,7 @@ async def test_gone_before_it_was_read() -> None:
     async with uvicorn_serving(Edge(app, limiter=(limiter := Limiter())), http=HttpProtocol) as port:  # type: ignore[arg-type]
         for method in (b"GET", b"POST"):
             with socket.socket() as connection:
-                connection.setblocking(False)
+                connection.settimeout(0.0)
                 await loop.sock_connect(connection, ("127.0.0.1", port))
                 connection.send(method + b" /gone HTTP/1.1\r\nHost: a\r\n\r\n")
         client = await Client.to(port)

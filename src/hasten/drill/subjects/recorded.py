@@ -107,4 +107,8 @@ def _app() -> Any:
     return Recorded(Edge(own) if os.environ.get("HASTEN_DRILL_EDGE") else own)
 
 
-app = _app()
+def __getattr__(name: str) -> Any:
+    """Make the app when a server asks for it: importing reads no environment."""
+    if name != "app":
+        raise AttributeError(name)
+    return _app()

@@ -33,4 +33,8 @@ def _app() -> Any:
     return Edge(work, limiter=Limiter(), timeout=1.0, rules=rules)
 
 
-app = _app()
+def __getattr__(name: str) -> Any:
+    """Make the app when a server asks for it: importing reads no environment."""
+    if name != "app":
+        raise AttributeError(name)
+    return _app()

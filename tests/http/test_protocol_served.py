@@ -32,7 +32,7 @@ class Watch(HttpProtocol):
         self.most_held = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(_Counting(transport, self))  # type: ignore[arg-type]
+        super().connection_made(_Counting(transport, self))
 
 
 class _Counting:

@@ -95,7 +95,7 @@ async def connected(limiter: Limiter, *fields: tuple[bytes, bytes]) -> tuple[Htt
     server.default_headers = [DATE, *fields]
     loop, line = Loop(), Line()
     protocol = HttpProtocol(config, server, state, loop)  # type: ignore[arg-type]
-    protocol.connection_made(line)  # type: ignore[arg-type]
+    protocol.connection_made(line)
     return protocol, line, loop
 
 

@@ -237,11 +237,11 @@ def test_limiters(monitor: Monitor) -> None:
     while limiter.admits(Priority.LOW):
         pass
     assert read(monitor, catalogue.LIMITER_LIMIT) == {("limiter",): 10.0, ("reports",): 4.0}
-    assert read(monitor, catalogue.LIMITER_IN_FLIGHT) == {("limiter",): 7, ("reports",): 0}
+    assert read(monitor, catalogue.LIMITER_IN_FLIGHT) == {("limiter",): 5, ("reports",): 0}
     asked = read(monitor, catalogue.LIMITER_REQUESTS)
     assert {labels[1:]: count for labels, count in asked.items() if labels[0] == "limiter" and count} == {
         ("high", "admitted"): 1,
-        ("low", "admitted"): 6,
+        ("low", "admitted"): 4,
         ("low", "refused"): 1,
     }
 

@@ -41,7 +41,7 @@ class EdgeRule:
     Args:
       path: As in Starlette's routes: `/reports/{name}`, `/files/{name:path}`.
       methods: It is for these; empty for all.
-      priority: Where there is little room: LOW has 0.7 of the limit, NORMAL 0.9, HIGH all of it.
+      priority: Where there is little room: LOW has half of the limit, NORMAL 0.9, HIGH 1.25.
       timeout: Seconds for an answer; None leaves it to the edge, `math.inf` has no end: streams.
       finishes: A request goes on though its client has gone: a payment.
       exempt: It is not counted and never refused: health, and streams that last.

@@ -22,6 +22,7 @@ _FEW_WAIT, _MANY_WAIT = 3.0, 6.0  # times log10(limit)
 _WINDOWS = 8
 """Response times between two changes: what waited in each of them is a standing queue, what did not was a burst."""
 _STEPS = 4.0  # log10(limit) at a change
+_WAITS = 2.0  # for the loop, each as long: until the work begins, and behind what it waits for
 _NO_QUEUE = 0.1  # of an answer's time: up to so much it has met none
 _PROBE_SHARE = 0.5  # of the limit, while it is looked what answers take without load
 
@@ -118,8 +119,9 @@ class Limiter:
         """
         straight = queued <= _NO_QUEUE * seconds
         quiet = straight and 2 * self.in_flight < self.limit
-        expected = self._unloaded.expected(kind, seconds - queued, quiet=quiet, straight=straight)
-        self._judge(seconds, expected)
+        unqueued = max(0.0, seconds - _WAITS * queued)
+        expected = self._unloaded.expected(kind, unqueued, quiet=quiet, straight=straight)
+        self._judge(seconds, expected if straight or expected < unqueued else unqueued)
 
     def abandoned(self, seconds: float, kind: str = "") -> None:
         """Note that nobody waits for a request any more, after so long: it would have taken longer.

@@ -130,10 +130,10 @@ async def test_priorities(http: Any) -> None:
             return [(await each).status for each in asked]
 
         for held, expected in (
-            (6, [200, 200, 200, 200, 200, 200]),
-            (8, [503, 200, 200, 503, 200, 503]),
+            (4, [200, 200, 200, 200, 200, 200]),
+            (6, [503, 200, 200, 503, 200, 503]),
             (9, [503, 503, 200, 503, 200, 503]),
-            (10, [503, 503, 503, 503, 503, 503]),
+            (13, [503, 503, 503, 503, 503, 503]),
         ):
             for _ in range(held - app.held):
                 (await connect()).send("/held", "X-Priority: high")

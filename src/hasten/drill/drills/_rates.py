@@ -9,6 +9,7 @@ from hasten.drill._stage import Service, Stage
 from hasten.load import LoadResult, Plan, RequestKind
 
 WORTH = 0.1  # seconds in which an answer is of use
+LATE = WORTH / 10
 PATIENCE = 1.0  # seconds after which a client gives up, and connects anew for its next request
 WORKER = "hasten.drill.subjects.worker:app"
 PLAIN = "plain uvicorn"
@@ -50,7 +51,7 @@ class Subject:
             timeout=PATIENCE,
             connections=1000,
         )
-        return _turn(await self.stage.load(plan, every=True))
+        return _turn(await self.stage.load(plan, every=True, late=LATE))
 
     async def take(self, times: float, rate: float, seconds: float) -> None:
         """Have a turn at a multiple of the peak."""

@@ -6,7 +6,7 @@ from hasten.drill._drill import Drill
 from hasten.drill._result import Measure
 from hasten.drill._retrying import OK
 from hasten.drill._stage import Service, Stage
-from hasten.drill.drills._rates import PATIENCE, PLAIN, WORKER, WORTH, Subject, guarded, peak_of
+from hasten.drill.drills._rates import LATE, PATIENCE, PLAIN, WORKER, WORTH, Subject, guarded, peak_of
 from hasten.load import Plan, RequestKind
 
 _LOW, _HIGH = 12.0, 0.3  # times the peak
@@ -46,7 +46,7 @@ async def _answered(stage: Stage, service: Service, peak: float, seconds: float)
         timeout=PATIENCE,
         connections=1000,
     )
-    result = await stage.load(plan, every=True)
+    result = await stage.load(plan, every=True, late=LATE)
     assert result.requests is not None
     rows = zip(result.requests.kinds, result.requests.latencies, result.requests.statuses, strict=True)
     high = [status == OK and latency <= WORTH for kind, latency, status in rows if kind == 0]

@@ -105,3 +105,20 @@ def test_a_thousand(loop_factory: LoopFactory, hedge: float) -> None:
             assert (await client.get("/last")).text() == "/last"
 
     run(loop_factory, scenario())
+
+
+def test_closed_while_it_connects(loop_factory: LoopFactory) -> None:
+    """A client that is closed at any moment of its connections' making is closed: it waits for none that is no more."""
+
+    async def scenario() -> None:
+        async with calling_service(Service()) as serving:
+            for steps in range(60):
+                client = Client(f"http://{serving.statistics().hosts[0].name}", retry=None)
+                calls = [asyncio.create_task(client.get("/")) for _ in range(8)]
+                await passes(1 + steps // 4)
+                async with asyncio.timeout(5.0):
+                    await client.aclose()
+                await asyncio.gather(*calls, return_exceptions=True)
+                assert not pool_of(client).alive
+
+    run(loop_factory, scenario())

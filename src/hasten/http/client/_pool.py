@@ -147,14 +147,22 @@ class Pool:
 
     async def _connect(self) -> None:
         address, task = self.address, asyncio.current_task()
+        made: list[Connection] = []
+
+        def make() -> Connection:
+            made.append(Connection(self))
+            return made[-1]
+
         try:
             context = await self._context() if address.tls else None
-            connection = await connect(
-                lambda: Connection(self), address.host, address.port, context, self._limits.connect_timeout
-            )
-        except Exception as error:  # whatever it is, those who wait have to know
+            connection = await connect(make, address.host, address.port, context, self._limits.connect_timeout)
+        except BaseException as error:
+            self.alive.difference_update(made)  # uvloop does not tell one of its end that was made, and given up then
+            self.lost()
             self._connecting.discard(task)
-            self._failed(error)
+            if not isinstance(error, Exception):
+                raise
+            self._failed(error)  # whatever it is, those who wait have to know
         else:
             self._connecting.discard(task)
             self._opened(connection)

@@ -15,7 +15,7 @@ KEPT = Measure(promise="few are lost", asked=5.0, measured=5.0, unit="%")
 BROKEN = Measure(promise="many are answered", asked=95.0, measured=94.9, at_least=True, unit="%")
 
 
-def drill(name: str, *measures: Measure, impossible: str = "", needs: tuple[str, ...] = (), own: bool = False) -> Drill:
+def drill(name: str, *measures: Measure, impossible: str = "", own: bool = False) -> Drill:
     async def run(stage: Stage) -> Sequence[Measure]:
         assert stage.folder.is_dir()
         assert not list(stage.folder.iterdir())
@@ -24,7 +24,7 @@ def drill(name: str, *measures: Measure, impossible: str = "", needs: tuple[str,
             raise Impossible(impossible)
         return measures
 
-    return Drill(name=name, about=f"does {name}", run=run, needs=needs, own=own)
+    return Drill(name=name, about=f"does {name}", run=run, own=own)
 
 
 def run(*drills: Drill, **settings: object) -> list[DrillResult]:
@@ -56,15 +56,11 @@ def test_results_come_in_order() -> None:
     assert (third.drill, third.about, third.kept) == ("third", "does third", False)
 
 
-def test_what_is_needed() -> None:
-    """A drill whose needs are not given is not begun, nor one of another service than the user's own."""
-    needs = drill("needs", KEPT, needs=("redis", "amqp"), own=True)
-    assert run(needs)[0].impossible == "it needs --redis, --amqp"
-    assert run(needs, given={"redis": "redis://a", "amqp": ""})[0].impossible == "it needs --amqp"
-    assert run(needs, given={"redis": "redis://a", "amqp": "amqp://b"}, target="main:app")[0].measures == (KEPT,)
-    assert (
-        run(drill("own", KEPT), target="main:app")[0].impossible == "it has a service of its own: run it without --app"
-    )
+def test_another_service() -> None:
+    """A drill of a service of its own is not begun with the user's."""
+    assert run(drill("own", KEPT, own=True), target="main:app")[0].measures == (KEPT,)
+    (not_run,) = run(drill("its own", KEPT), target="main:app")
+    assert not_run.impossible == "it has a service of its own: run it without --app"
 
 
 def test_an_error_of_a_drill_is_one() -> None:

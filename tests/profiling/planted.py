@@ -64,6 +64,7 @@ async def child(seconds: float) -> None:
 
 def planted(upstream: str = "") -> FastAPI:
     """Return the app; `upstream` is a URL that answers slowly, for the blocking client."""
+    # Over 40 lines because each of the small functions within is a case, and shares what is around it.
     app = FastAPI()
 
     @app.get("/mixed")

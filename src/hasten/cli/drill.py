@@ -33,12 +33,6 @@ def drill(
         ),
     ] = "",
     path: Annotated[str, typer.Option("--path", envvar="HASTEN_DRILL_PATH", help="What is asked of it by GET.")] = "/",
-    redis: Annotated[
-        str, typer.Option("--redis", envvar="HASTEN_DRILL_REDIS", metavar="URL", help="A Redis for drills of caches.")
-    ] = "",
-    amqp: Annotated[
-        str, typer.Option("--amqp", envvar="HASTEN_DRILL_AMQP", metavar="URL", help="A RabbitMQ for drills of brokers.")
-    ] = "",
     quick: Annotated[  # noqa: FBT002 - a flag is what typer makes of a bool
         bool,
         typer.Option("--quick", envvar="HASTEN_DRILL_QUICK", help="Short turns: that drills work, not what they say."),
@@ -61,9 +55,8 @@ def drill(
             output().print(f"{one.name:<14} {one.about}", soft_wrap=True, markup=False)
         return
     chosen = _chosen(names or [], own=bool(app))
-    given = {"redis": redis, "amqp": amqp}
     with announcing() as say, termination_unwinds():
-        stage = Stage(folder=Path(), quick=quick, target=app, path=path, given=given, say=say)
+        stage = Stage(folder=Path(), quick=quick, target=app, path=path, say=say)
 
         def tell(result: DrillResult) -> None:
             say("")

@@ -26,12 +26,10 @@ class Drill:
       name: As it is asked for: `overload`.
       about: What it does, in one sentence.
       run: Measures on a stage; raises `Impossible` where it cannot.
-      needs: What must be given for it, as options of the command: `redis`; empty for nothing.
       own: It can be run with the user's own service.
     """
 
     name: str
     about: str
     run: "Callable[[Stage], Awaitable[Sequence[Measure]]]"
-    needs: tuple[str, ...] = ()
     own: bool = False

@@ -33,9 +33,6 @@ async def _run(drill: Drill, stage: Stage) -> DrillResult:
     began = time.monotonic()
     if stage.target and not drill.own:
         return _not_run(drill, "it has a service of its own: run it without --app")
-    missing = [need for need in drill.needs if not stage.given.get(need)]
-    if missing:
-        return _not_run(drill, f"it needs {', '.join(f'--{need}' for need in missing)}")
     with TemporaryDirectory(prefix="hasten-drill-") as folder:
         try:
             measures = tuple(await drill.run(replace(stage, folder=Path(folder))))

@@ -46,7 +46,6 @@ class Stage:
       quick: Short turns: to see that a drill works, not what it measures.
       target: The user's own app, `module:app`; empty for the drill's own subject.
       path: What is asked of the user's own app.
-      given: What options have named: `redis` a URL.
       say: Takes a line of progress.
       pids: Of all that it has started so far.
     """
@@ -55,7 +54,6 @@ class Stage:
     quick: bool = False
     target: str = ""
     path: str = "/"
-    given: Mapping[str, str] = field(default_factory=dict)
     say: Say = lambda _: None
     pids: list[int] = field(default_factory=list)
 

@@ -1,6 +1,8 @@
 """Drills are run one after the other, each on a stage of its own, and what they find is told as it comes."""
 
 import asyncio
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -77,3 +79,18 @@ def test_names() -> None:
     """Drills have names that differ, and each says what it does."""
     assert len({one.name for one in ALL}) == len(ALL)
     assert all(one.about and not one.about.endswith(".") for one in ALL)
+
+
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: {0})(0)) < 2, reason="has one core")
+def test_cores() -> None:
+    """What a drill starts and what it measures with do not share a core: one would be late for the other's sake."""
+    before = os.sched_getaffinity(0)
+
+    async def look(stage: Stage) -> Sequence[Measure]:
+        async with stage.started("sleeper", [sys.executable, "-c", "input()"], {}) as process:
+            theirs, ours = os.sched_getaffinity(process.pid), os.sched_getaffinity(0)
+        return [Measure(promise="cores in common", asked=0.0, measured=float(len(theirs & ours)))]
+
+    (result,) = run(Drill(name="looks", about="looks", run=look))
+    assert result.kept
+    assert os.sched_getaffinity(0) == before

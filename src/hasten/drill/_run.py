@@ -22,9 +22,10 @@ async def run_drills(
     Cancellation: ends what the drill has started.
     """
     results = []
-    with cores(split_cores()[1]):
+    for_services, for_load = split_cores()
+    with cores(for_load):
         for drill in drills:
-            results.append(await _run(drill, stage))
+            results.append(await _run(drill, replace(stage, cores=for_services)))
             on_result(results[-1])
     return results
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hasten._core.processes import ServiceProcess, cores, split_cores
+from hasten._core.processes import ServiceProcess, cores
 from hasten.drill._drill import Impossible
 from hasten.load import LoadResult, Plan, run_plan
 
@@ -47,6 +47,7 @@ class Stage:
       target: The user's own app, `module:app`; empty for the drill's own subject.
       path: What is asked of the user's own app.
       say: Takes a line of progress.
+      cores: Services run on these; None where there is only one.
       pids: Of all that it has started so far.
     """
 
@@ -55,6 +56,7 @@ class Stage:
     target: str = ""
     path: str = "/"
     say: Say = lambda _: None
+    cores: set[int] | None = None
     pids: list[int] = field(default_factory=list)
 
     @asynccontextmanager
@@ -81,12 +83,17 @@ class Stage:
     ) -> AsyncIterator[ServiceProcess]:
         """Have a command run on the services' cores while the block runs; it is ended by its pid."""
         log = self.folder / f"{len(self.pids)}.log"
-        process = await asyncio.to_thread(_start, name, command, environment, log)
+        process = await asyncio.to_thread(self._start, name, command, environment, log)
         self.pids.append(process.pid)
         try:
             yield process
         finally:
             await asyncio.to_thread(process.stop)
+
+    def _start(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> ServiceProcess:
+        """In a thread of its own, which alone moves to the services' cores."""
+        with cores(self.cores):
+            return ServiceProcess(name, command, environment=environment, log=log)
 
     async def load(self, plan: Plan, *, every: bool = False, late: float = 0.0) -> LoadResult:
         """Drive a plan.
@@ -104,12 +111,6 @@ class Stage:
                 return result
         problem = result.problems[0]
         raise Impossible(f"{problem.check}: {problem.measured}; {problem.remedy}")
-
-
-def _start(name: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> ServiceProcess:
-    """In a thread of its own, which alone moves to the services' cores."""
-    with cores(split_cores()[0]):
-        return ServiceProcess(name, command, environment=environment, log=log)
 
 
 def free_port() -> int:

@@ -1,12 +1,13 @@
 """More requests than a service can answer: what it still answers in time, and how soon it is itself again."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 from hasten.drill._drill import Drill
 from hasten.drill._result import Measure
 from hasten.drill._retrying import recovery
-from hasten.drill._stage import Stage
-from hasten.drill.drills._rates import PLAIN, WORKER, Subject, guarded, peak_of
+from hasten.drill._stage import Service, Stage
+from hasten.drill.drills._rates import PLAIN, WORKER, Turns, guarded, peak_of
 
 _TIMES = ((2, 95.0), (5, 90.0), (10, 80.0))  # of the peak, and the % of its goodput that are asked
 _USUAL, _BUSY = 0.8, 0.9  # of the peak
@@ -14,20 +15,31 @@ _USUAL, _BUSY = 0.8, 0.9  # of the peak
 
 async def _run(stage: Stage) -> Sequence[Measure]:
     seconds, rounds = (0.5, 1) if stage.quick else (3.0, 3)
-    async with guarded(stage) as ours, stage.uvicorn(stage.target or WORKER) as plain:
-        subjects = Subject(stage, ours, {}), Subject(stage, plain, {})
-        peak = await peak_of(subjects[0], seconds, most=_TIMES[-1][0])
+    ours, plain = Turns(stage), Turns(stage)
+    async with guarded(stage) as service:
+        peak = await peak_of(stage, service, seconds, most=_TIMES[-1][0])
         for number in range(rounds):
             for times in (_USUAL, _BUSY, *(times for times, _ in _TIMES)):
-                for subject in subjects:
-                    stage.say(f"{times} times {peak:.0f} requests a second, round {number + 1} of {rounds}")
-                    await subject.take(times, peak, seconds)
+                stage.say(f"{times} times {peak:.0f} requests a second, round {number + 1} of {rounds}")
+                await ours.take(service, times, peak, seconds)
+                async with _anew(stage) as other:
+                    await plain.take(other, times, peak, seconds)
         stage.say("clients that send again, at twice the peak and then at 0.8 of it")
-        recovered = [await recovery(each, stage.path, peak, quick=stage.quick) for each in (ours, plain)]
-    return [*_measures(*subjects, peak), _recovered(*recovered)]
+        recovered = await recovery(service, stage.path, peak, quick=stage.quick)
+        async with _anew(stage) as other:
+            recovered_plain = await recovery(other, stage.path, peak, quick=stage.quick)
+    return [*_measures(ours, plain, peak), _recovered(recovered, recovered_plain)]
 
 
-def _measures(ours: Subject, plain: Subject, peak: float) -> list[Measure]:
+def _anew(stage: Stage) -> AbstractAsyncContextManager[Service]:
+    """Serve by uvicorn, for one turn: for seconds after an overload it works for clients that have gone.
+
+    That would be in the next turn's way, its own and ours: they share a core.
+    """
+    return stage.uvicorn(stage.target or WORKER)
+
+
+def _measures(ours: Turns, plain: Turns, peak: float) -> list[Measure]:
     measures = [
         Measure(
             promise=f"answers within 100 ms at {times} times the peak, of the peak",

@@ -1,7 +1,7 @@
 """Services at rates that are multiples of the most they can answer."""
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from hasten.drill._drill import Impossible
@@ -32,30 +32,15 @@ class Turn:
 
 
 @dataclass(slots=True)
-class Subject:
-    """A service, and what it did at multiples of the peak; by these, in turns."""
+class Turns:
+    """What a service did at multiples of the peak; by these, in turns."""
 
     stage: Stage
-    service: Service
-    turns: dict[float, list[Turn]]
+    turns: dict[float, list[Turn]] = field(default_factory=dict)
 
-    async def at(self, rate: float, seconds: float, *, warmup: float = 1.0) -> Turn:
-        """Send it so many requests a second, from clients that give up after `PATIENCE`."""
-        kind = RequestKind(name="request", path=self.stage.path, expect=(200,))
-        plan = Plan(
-            target=self.service.url,
-            requests=(kind,),
-            rate=rate,
-            duration=seconds,
-            warmup=warmup,
-            timeout=PATIENCE,
-            connections=1000,
-        )
-        return _turn(await self.stage.load(plan, every=True, late=LATE))
-
-    async def take(self, times: float, rate: float, seconds: float) -> None:
+    async def take(self, service: Service, times: float, peak: float, seconds: float) -> None:
         """Have a turn at a multiple of the peak."""
-        self.turns.setdefault(times, []).append(await self.at(times * rate, seconds))
+        self.turns.setdefault(times, []).append(await turn_at(self.stage, service, times * peak, seconds))
 
     def goodput(self, times: float) -> float:
         """Return the median of its turns."""
@@ -68,6 +53,21 @@ class Subject:
     def refused(self, times: float) -> float:
         """Return the median of its turns."""
         return median(turn.refused for turn in self.turns[times])
+
+
+async def turn_at(stage: Stage, service: Service, rate: float, seconds: float, *, warmup: float = 1.0) -> Turn:
+    """Send so many requests a second, from clients that give up after `PATIENCE`."""
+    kind = RequestKind(name="request", path=stage.path, expect=(200,))
+    plan = Plan(
+        target=service.url,
+        requests=(kind,),
+        rate=rate,
+        duration=seconds,
+        warmup=warmup,
+        timeout=PATIENCE,
+        connections=1000,
+    )
+    return _turn(await stage.load(plan, every=True, late=LATE))
 
 
 def _turn(result: LoadResult) -> Turn:
@@ -83,7 +83,7 @@ def guarded(stage: Stage) -> AbstractAsyncContextManager[Service]:
     return stage.hasten(stage.target or WORKER, "--admin", "off", HASTEN_DRILL_EDGE="1")
 
 
-async def peak_of(subject: Subject, seconds: float, *, most: float) -> float:
+async def peak_of(stage: Stage, service: Service, seconds: float, *, most: float) -> float:
     """Return the most answers in time a second: more and more requests are sent until they are not answered.
 
     Raises:
@@ -91,14 +91,14 @@ async def peak_of(subject: Subject, seconds: float, *, most: float) -> float:
     """
     rate, best = 50.0, 0.0
     while True:
-        subject.stage.say(f"looking for the peak: {rate:.0f} requests a second")
-        turn = await subject.at(rate, max(1.0, seconds / 2), warmup=0.5)
+        stage.say(f"looking for the peak: {rate:.0f} requests a second")
+        turn = await turn_at(stage, service, rate, max(1.0, seconds / 2), warmup=0.5)
         best = max(best, turn.goodput)
         if turn.goodput < 0.8 * rate:
             break
         rate *= 1.5
     for times in (1.0, 1.1, 1.2):
-        turn = await subject.at(times * best, seconds, warmup=0.5)
+        turn = await turn_at(stage, service, times * best, seconds, warmup=0.5)
         best = max(best, turn.goodput)
     if best * most > _MOST_RATE:
         raise Impossible(

@@ -6,7 +6,7 @@ from hasten.drill._drill import Drill
 from hasten.drill._result import Measure
 from hasten.drill._retrying import OK
 from hasten.drill._stage import Service, Stage
-from hasten.drill.drills._rates import LATE, PATIENCE, PLAIN, WORKER, WORTH, Subject, guarded, peak_of
+from hasten.drill.drills._rates import LATE, PATIENCE, PLAIN, WORKER, WORTH, guarded, peak_of
 from hasten.load import Plan, RequestKind
 
 _LOW, _HIGH = 12.0, 0.3  # times the peak
@@ -15,7 +15,7 @@ _LOW, _HIGH = 12.0, 0.3  # times the peak
 async def _run(stage: Stage) -> Sequence[Measure]:
     seconds = 1.0 if stage.quick else 10.0
     async with guarded(stage) as ours, stage.uvicorn(WORKER) as plain:
-        peak = await peak_of(Subject(stage, ours, {}), min(seconds, 3.0), most=_LOW + _HIGH)
+        peak = await peak_of(stage, ours, min(seconds, 3.0), most=_LOW + _HIGH)
         stage.say(f"{_LOW:g} times {peak:.0f} requests a second of low priority")
         answered = [await _answered(stage, each, peak, seconds) for each in (ours, plain)]
     return [

@@ -53,6 +53,17 @@ def test_next_to_nothing_is_refused_below_capacity(seed: int) -> None:
     assert outcome.answered(WARM, UNTIL) >= 0.95
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest.mark.parametrize(("times", "share"), [(2, 0.97), (5, 0.95), (10, 0.9)])
+def test_from_a_busy_service_to_an_overload(times: float, share: float, seed: int) -> None:
+    """A limit that has grown by the bursts of a busy service is soon what an overload needs."""
+    busy, overload, end = 8, 9, 12
+    service = Loop(found, end, seed)
+    outcome = service.run(lambda now: CAPACITY * (0.9 if now < busy else times))
+    assert outcome.goodput(overload, end) >= share * CAPACITY
+    assert outcome.p99(overload, end) <= 2.0 * run(0.8, seed=seed).p99(WARM, UNTIL)
+
+
 def test_without_a_limiter() -> None:
     """The same service without one answers nobody at twice its capacity: the simulation has what it is about."""
     assert run(2, limiter_at=none).goodput(WARM, UNTIL) <= 0.01 * CAPACITY

@@ -6,7 +6,7 @@ found, not guessed, keeps those that are admitted quick, and refuses the rest wh
 
 import random
 from collections.abc import Callable
-from math import inf, log10
+from math import inf
 from time import monotonic
 
 from hasten._core.errors import ConfigurationError
@@ -14,14 +14,11 @@ from hasten.resilience._guard import Guard
 from hasten.resilience._limiter_statistics import LimiterStatistics
 from hasten.resilience._priority import SHARES, Priority
 from hasten.resilience._refused import Refused
+from hasten.resilience._standing_queue import StandingQueue
 from hasten.resilience._unloaded import Unloaded
 
 _FEWEST_ANSWERS = 10
 """Between two changes of the limit, at least; else as many as the limit: those of one response time."""
-_FEW_WAIT, _MANY_WAIT = 3.0, 6.0  # times log10(limit)
-_WINDOWS = 8
-"""Response times between two changes: what waited in each of them is a standing queue, what did not was a burst."""
-_STEPS = 4.0  # log10(limit) at a change
 _WAITS = 2.0  # for the loop, each as long: until the work begins, and behind what it waits for
 _NO_QUEUE = 0.1  # of an answer's time: up to so much it has met none
 _PROBE_SHARE = 0.5  # of the limit, while it is looked what answers take without load
@@ -39,8 +36,8 @@ class Limiter:
     TCP Vegas' arithmetic: of n requests under way whose answers take r times as long as unloaded ones, n (1 - 1/r)
     wait. While fewer than 3 log10(limit) wait the limit grows, while more than 6 log10(limit) do it shrinks. Two things
     differ. Vegas takes the shortest time ever seen for the unloaded one; here it is the mean of each kind of request: a
-    cache's hits and misses, a page and a report differ, and are no queue. And of eight response times the least counts:
-    bursts, which a service has at 0.9 times its capacity, pass by themselves.
+    cache's hits and misses, a page and a report differ, and are no queue. And of several response times the least
+    counts: bursts, which a service has at 0.9 times its capacity, pass by themselves. What stays is taken away at once.
 
     Unloaded is what is answered while less than half of the limit is in use. Where that does not happen any more, the
     limit is halved now and then until some requests that began since have been answered, after one second, then twice
@@ -61,8 +58,8 @@ class Limiter:
     """
 
     __slots__ = (
-        "_admitted", "_answers", "_busy", "_clock", "_expected", "_least", "_most", "_refused", "_rooms", "_standing",
-        "_took", "_unloaded", "_windows", "in_flight", "limit", "room",
+        "_admitted", "_answers", "_busy", "_clock", "_expected", "_least", "_most", "_queue", "_refused", "_rooms",
+        "_took", "_unloaded", "in_flight", "limit", "room",
     )  # fmt: skip
 
     def __init__(
@@ -85,7 +82,7 @@ class Limiter:
         self.in_flight = 0
         self._admitted, self._refused = [0] * len(Priority), [0] * len(Priority)
         self.limit = float(initial)
-        self._standing, self._windows = inf, 0
+        self._queue = StandingQueue()
         self._begin_window()
         self._make_room()
 
@@ -148,19 +145,10 @@ class Limiter:
         """Change the limit by what the last answers took."""
         busy = self._busy / self._answers
         waiting = busy * (1.0 - self._expected / self._took) if self._took > self._expected else 0.0
-        self._standing = min(self._standing, waiting)
-        self._windows += 1
         quiet = 2.0 * busy < self.limit
-        if self._windows >= _WINDOWS:
-            step = log10(max(10.0, self.limit))
-            limit = self.limit
-            if self._standing > _MANY_WAIT * step:
-                limit -= _STEPS * step
-            elif self._standing < _FEW_WAIT * step and not quiet:
-                limit += _STEPS * step
-            if not self._unloaded.probing:
-                self.limit = min(max(limit, self._least), self._most)
-            self._standing, self._windows = inf, 0
+        change = self._queue.change(waiting, self.limit, quiet=quiet)
+        if not self._unloaded.probing:
+            self.limit = min(max(self.limit + change, self._least), self._most)
         self._unloaded.look(quiet=quiet)
         self._begin_window()
         self._make_room()

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 REJECTION_SECONDS = 1.0
 """Least latency that a rejection is recorded with; see `PeakEwma`."""
-REJECTION_FACTOR = 4.0
+REJECTION_FACTOR = 16.0
 """A rejection is recorded with at least this multiple of the highest recent cost at which any server answered; under
-load one that only rejects is then asked again every `decay` x ln 4."""
+load one that only rejects is then asked again every `decay` x ln 16."""
 UNKNOWN_COST = 1e9
 """Cost of a server whose first answer is still awaited: above every real one (Finagle's Penalty)."""
 

@@ -334,10 +334,10 @@ def average_after(*outcomes: tuple[float, float, grpc.StatusCode]) -> float:
 
 
 def test_average_jumps_up_and_sinks_slowly() -> None:
-    """A peak counts at once and in full; 3 s later a 1/e of it is left."""
+    """A peak counts at once and in full; 1.5 s later a 1/e of it is left."""
     assert average_after((0, 0.01, OK), (0, 0.5, OK)) == 0.5
     assert average_after((0, 0.5, OK), (0, 0.01, OK)) == 0.5
-    assert average_after((0, 0.5, OK), (3, 0.01, OK)) == pytest.approx(0.5 * 0.36788 + 0.01 * 0.63212, rel=1e-4)
+    assert average_after((0, 0.5, OK), (1.5, 0.01, OK)) == pytest.approx(0.5 * 0.36788 + 0.01 * 0.63212, rel=1e-4)
 
 
 @pytest.mark.parametrize("code", [CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED])
@@ -349,9 +349,9 @@ def test_cut_short(code: grpc.StatusCode) -> None:
 
 
 def test_rejection_counts_as_slow() -> None:
-    """A rejection counts as 1 s, as four times the highest recent cost, or as what it took: the most of these."""
+    """A rejection counts as 1 s, as 16 times the highest recent cost, or as what it took: the most of these."""
     assert average_after((0, 0.0001, RESOURCE_EXHAUSTED)) == 1.0
-    assert average_after((0, 3.0, OK), (0, 0.0001, RESOURCE_EXHAUSTED)) == 12.0
+    assert average_after((0, 3.0, OK), (0, 0.0001, RESOURCE_EXHAUSTED)) == 48.0
     assert average_after((0, 9.0, RESOURCE_EXHAUSTED)) == 9.0
     assert average_after((0, 0.0001, RESOURCE_EXHAUSTED), (0, 0.0001, RESOURCE_EXHAUSTED)) == 1.0
 

@@ -20,10 +20,12 @@ from hasten.rpc.channel._target import Address
 
 Policy = Literal["pick_first", "round_robin", "p2c"]
 
-DECAY_SECONDS = 3.0
-"""Time constant of the average, in seconds: half of a peak is forgotten after 2.
+DECAY_SECONDS = 1.5
+"""Time constant of the average, in seconds: half of a peak is forgotten after 1.
 
-A replica that had been 10 times slower was found well again 2 s after, at Finagle's default of 10 it took 6.5 to 9 s.
+A replica that was 10 times slower is asked again 3.5 s (ln 10 time constants) after its last answer; at 150 calls a
+second one of 500 goes there. It is to be back within 5 s (`hasten drill slow-replica`): that took up to 5 at a constant
+of 3, and 6.5 to 9 at Finagle's default of 10.
 """
 
 OK = grpc.StatusCode.OK

@@ -58,8 +58,8 @@ class Limiter:
     """
 
     __slots__ = (
-        "_admitted", "_answers", "_busy", "_clock", "_expected", "_least", "_most", "_queue", "_refused", "_rooms",
-        "_took", "_unloaded", "in_flight", "limit", "room",
+        "_admitted", "_answers", "_busy", "_clock", "_enough", "_expected", "_least", "_most", "_queue", "_refused",
+        "_rooms", "_took", "_unloaded", "in_flight", "limit", "room",
     )  # fmt: skip
 
     def __init__(
@@ -114,11 +114,13 @@ class Limiter:
           queued: Seconds of them before its work had begun, where that is known: those are no part of what an answer
             takes without load, however few are under way.
         """
-        straight = queued <= _NO_QUEUE * seconds
-        quiet = straight and 2 * self.in_flight < self.limit
-        unqueued = max(0.0, seconds - _WAITS * queued)
-        expected = self._unloaded.expected(kind, unqueued, quiet=quiet, straight=straight)
-        self._judge(seconds, expected if straight or expected < unqueued else unqueued)
+        unloaded = self._unloaded
+        if queued <= _NO_QUEUE * seconds:
+            expected = unloaded.expected(kind, seconds - _WAITS * queued, quiet=2 * self.in_flight < self.limit)
+        else:
+            unqueued = max(0.0, seconds - _WAITS * queued)
+            expected = max(unqueued, unloaded.expected(kind, unqueued, quiet=False, straight=False))
+        self._judge(seconds, expected)
 
     def abandoned(self, seconds: float, kind: str = "") -> None:
         """Note that nobody waits for a request any more, after so long: it would have taken longer.
@@ -138,7 +140,7 @@ class Limiter:
         self._expected += expected
         self._busy += in_flight
         self._answers += 1
-        if self._answers >= _FEWEST_ANSWERS and self._answers >= self.limit:
+        if self._answers >= self._enough:
             self._adjust()
 
     def _adjust(self) -> None:
@@ -156,6 +158,7 @@ class Limiter:
     def _begin_window(self) -> None:
         self._took = self._expected = self._busy = 0.0
         self._answers = 0
+        self._enough: float = max(_FEWEST_ANSWERS, self.limit)
 
     def _make_room(self) -> None:
         room = max(float(self._least), self.limit * _PROBE_SHARE) if self._unloaded.probing else self.limit

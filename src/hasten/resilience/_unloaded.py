@@ -56,9 +56,7 @@ class Unloaded:
           quiet: There is no load.
           straight: Its work began as soon as it came; what has met a queue teaches nothing, even in a probe.
         """
-        kind = self._kinds.get(name)
-        if kind is None:
-            kind = self._meet(name)
+        kind = self._kinds.get(name) or self._meet(name)
         longest = self._longest * _FORGET
         self._longest = seconds if seconds > longest else longest
         if kind.answers < _FIRST_ANSWERS:
@@ -66,13 +64,16 @@ class Unloaded:
             kind.mean += (seconds - kind.mean) / kind.answers
             return seconds
         if self.probing:
-            if self._clock() >= self._settled:
-                if straight:
-                    kind.mean += (seconds - kind.mean) * _LEARN_PROBING
-                self._left -= 1
+            self._probe(kind, seconds, straight=straight)
         elif quiet:
             kind.mean += (seconds - kind.mean) * _LEARN
         return kind.mean
+
+    def _probe(self, kind: _Kind, seconds: float, *, straight: bool) -> None:
+        if self._clock() >= self._settled:
+            if straight:
+                kind.mean += (seconds - kind.mean) * _LEARN_PROBING
+            self._left -= 1
 
     def exceeded(self, name: str, seconds: float) -> float:
         """Return what an answer of a kind takes without load where one was given up after more; else 0.0.

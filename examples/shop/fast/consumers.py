@@ -8,7 +8,7 @@ from typing import Self
 from examples.shop.fast import mail, sales
 from examples.shop.fast.database import Database, open_database
 from examples.shop.fast.events import OrderPlaced
-from examples.shop.fast.partners import Partners, open_partners
+from examples.shop.fast.partners import Partners
 from examples.shop.fast.settings import Settings
 from hasten.events import Bus, Message
 from hasten.events.once.memory import MemoryOnce
@@ -24,12 +24,12 @@ class Consumers(Bus):
     Both groups get every event, each of them at its own pace.
     """
 
-    _partners: Partners
     _database: Database
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.broker_url, drain=DRAIN)
         self._settings = settings
+        self._partners = Partners(settings)
         self._counted = SqlOnce()
         self._consume_for_mail()
         self._consume_for_sales()
@@ -49,7 +49,7 @@ class Consumers(Bus):
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self._partners = await stack.enter_async_context(open_partners(self._settings))
+            await stack.enter_async_context(self._partners.opened())
             self._database = await stack.enter_async_context(open_database(self._settings.database))
             await self._database.write(mail.create_table)
             await self._database.write(sales.create_tables, self._counted)

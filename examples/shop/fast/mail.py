@@ -7,11 +7,10 @@ process that is killed between the partner's answer and the note lets one be sen
 import sqlite3
 from datetime import datetime
 
-import aiohttp
-
 from examples.shop.fast.events import OrderPlaced
 from examples.shop.fast.partners import Partners
 from hasten.events import Reject, RetryPolicy
+from hasten.http.client import HttpStatusError
 
 RETRIES = RetryPolicy(13, first=1.0, longest=300.0)
 """For half an hour; then the event is a dead letter, which `hasten events replay` brings back."""
@@ -42,11 +41,11 @@ async def send(partners: Partners, order: OrderPlaced) -> None:
 
     Raises:
       Reject: the partner will never send this one.
-      aiohttp.ClientError, TimeoutError: it may do so later.
+      HastenError: it may do so later.
     """
     try:
         await partners.send_mail(order.email, f"Your order {order.order_id}")
-    except aiohttp.ClientResponseError as error:
+    except HttpStatusError as error:
         if error.status in REFUSALS:
-            raise Reject(f"the mail partner answers {error.status} {error.message}") from error
+            raise Reject(f"the mail partner answers {error.status}") from error
         raise

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-import aiohttp
 from fastapi import HTTPException
 
 from examples.shop.fast.backends import Backends
@@ -21,6 +20,7 @@ from examples.shop.fast.models import NewOrder, Order
 from examples.shop.fast.partners import Partners
 from examples.shop.proto.pricing_pb2 import Price
 from examples.shop.proto.stock_pb2 import Level
+from hasten import HastenError
 from hasten.cache import Cache
 
 NEW_ORDER = """
@@ -86,7 +86,7 @@ async def paid(partners: Partners, amount_cents: int, currency: str, purpose: st
     """
     try:
         reference = await partners.charge(amount_cents, currency, purpose)
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except HastenError as error:
         logger.error("payment of %d cents for %r is uncertain: %r", amount_cents, purpose, error)
         raise HTTPException(503, "the payment could not be made") from error
     if reference is None:

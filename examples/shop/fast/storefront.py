@@ -26,11 +26,17 @@ from examples.shop.fast.models import (
     SearchResults,
 )
 from examples.shop.fast.page_parts import PageParts
-from examples.shop.fast.partners import Partners, open_partners
+from examples.shop.fast.partners import Partners
 from examples.shop.fast.response_time import ResponseTime
 from examples.shop.fast.settings import SLO, Settings
 from hasten.cache import Cache
-from hasten.http import ResponseCache
+from hasten.http import Edge, EdgeRule, ResponseCache
+from hasten.resilience import Limiter, Priority
+
+EDGE_RULES = (
+    EdgeRule("/orders", methods=("POST",), priority=Priority.HIGH, finishes=True),  # paid for, though nobody waits
+    EdgeRule("/reports/daily", priority=Priority.LOW),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +104,17 @@ async def place_order(order: NewOrder, clients: Opened) -> Order:
 
 def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI:  # noqa: B008 - frozen
     """Return the app; it connects when it starts."""
-    cache, deliveries = open_cache(settings), Deliveries(settings)
+    cache, deliveries, partners = open_cache(settings), Deliveries(settings), Partners(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         """Connect before the first request; the server finishes the last one before this closes what it needs."""
         async with AsyncExitStack() as stack:
             backends = await stack.enter_async_context(open_backends(settings, timeouts, app.state.monitor))
-            partners = await stack.enter_async_context(open_partners(settings))
             database = await stack.enter_async_context(open_database(settings.database))
             await database.write(deliveries.create_tables)
             await stack.enter_async_context(aclosing(cache))
+            await stack.enter_async_context(partners.opened())
             app.state.clients = Clients(backends, partners, database, cache, PageParts(backends, cache), deliveries)
             gc.collect()  # else the collector goes through all that was made until now, within somebody's request
             gc.freeze()
@@ -120,11 +126,12 @@ def storefront(settings: Settings, timeouts: Timeouts = Timeouts()) -> FastAPI: 
     app.add_middleware(ResponseCache, cache=cache, rules=rules(cache))
     app.add_middleware(ResponseCache, cache=cache, rules=page_rules(cache), shared=False, name="pages")
     app.add_middleware(ResponseTime)  # outside of the caches: each answer has a time of its own
+    app.add_middleware(Edge, limiter=Limiter(initial=100, least=20), timeout=10.0, rules=EDGE_RULES)
     return hasten.install(
         app,
         service="storefront",
         bus=deliveries,
-        watch=(cache, deliveries.bus, deliveries.relay),  # not required: orders are taken without a broker
+        watch=(cache, deliveries.bus, deliveries.relay, partners.payments, partners.mail),  # without a broker, too
         slo=SLO,
         admin=settings.admin,
         admin_token=settings.admin_token,

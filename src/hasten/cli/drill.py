@@ -45,7 +45,7 @@ def drill(
     """Break something on purpose, and measure what is promised for it.
 
     Each drill starts a service of its own, or yours (--app), with a peer beside it, and prints the promise, the number
-    asked and the number measured. Everything happens on 127.0.0.1, and is ended at the end.
+    asked and the number measured. Everything happens on this machine alone, and is ended at the end.
 
     Exit codes: 0 all promises hold, 1 one does not, 2 usage, 3 nothing could be measured, 130 interrupted.
     """

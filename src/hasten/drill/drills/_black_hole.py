@@ -1,20 +1,22 @@
-"""A dependency that says nothing more, or takes no connection: who waits for it, and who does not have to."""
+"""A dependency that is silent, takes no connection, or has gone with its host: who waits for it, and who need not."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from statistics import median
 from time import monotonic
 
 from hasten.drill._calling import Called, by_http, drive, quantile
 from hasten.drill._drill import Drill, Impossible
+from hasten.drill._holes import Dependency, Hole, behind_a_proxy, refusing, silent
+from hasten.drill._namespace import Namespace, namespace
 from hasten.drill._result import Measure
 from hasten.drill._stage import Service, Stage
-from hasten.drill._unaccepting import unaccepting
 from hasten.drill.subjects.dependant import TIMEOUT
-from hasten.testing import FaultProxy, Faults
 
 _BACKEND, _DEPENDANT = "hasten.drill.subjects.backend:app", "hasten.drill.subjects.dependant:app"
 _USES, _OTHER = 100.0, 200.0  # requests a second
@@ -24,8 +26,8 @@ _MOST, _QUICK = 10.0, 5.0  # calls, ms
 _TENTH, _NOISE = 1.1, 0.001  # times, and seconds that a p99 differs by without a reason
 _PROBES = 1.0  # a second
 _WELL_AGAIN = 10.0  # seconds within which the service uses the dependency again
+_START = 30.0  # seconds
 _PEER = "a timeout alone"
-Hole = Callable[[FaultProxy], AbstractAsyncContextManager[None]]
 
 
 @dataclass(slots=True)
@@ -48,22 +50,22 @@ class Round:
 
 @dataclass(slots=True)
 class Subject:
-    """A service, the proxy between it and its dependency, and what came of each round.
+    """A service, what its dependency falls into, and what came of each round.
 
     Attributes:
       knows: It can know that its dependency has gone.
     """
 
     service: Service
-    proxy: FaultProxy
+    hole: Hole
     knows: bool
     rounds: list[Round] = field(default_factory=list)
 
-    async def take(self, hole: Hole, well: float, ill: float) -> None:
+    async def take(self, well: float, ill: float) -> None:
         """Have a round: a while in which the dependency is well, then a while in which it is not."""
         await self._use_until_well()
         _, before = await self._drive(well)
-        async with hole(self.proxy):
+        async with self.hole():
             uses, during = await self._drive(ill)
         self.rounds.append(read_round(uses, before, during, ill, knows=self.knows))
 
@@ -119,44 +121,46 @@ def known_at(uses: Sequence[Called]) -> float:
 
 
 async def _run(stage: Stage) -> Sequence[Measure]:
-    well, ill, rounds = (0.5, 1.5, 1) if stage.quick else (5.0, 5.0, 3)
     measures = []
     async with stage.hasten(_BACKEND, "--admin", "off") as backend:
-        for hole, name in ((_silent, "says nothing"), (_gone, "takes no connection")):
-            async with _subject(stage, backend, knows=True) as ours, _subject(stage, backend, knows=False) as plain:
-                for number in range(rounds):
-                    for subject in (ours, plain):
-                        stage.say(f"a dependency that {name}, round {number + 1} of {rounds}")
-                        await subject.take(hole, well, ill)
-                measures += _measures(name, ours, plain)
+        for hole, name in ((silent, "says nothing"), (refusing, "takes no connection")):
+            measures += await _take_rounds(stage, name, partial(behind_a_proxy, backend, hole))
+    with ExitStack() as made:
+        try:
+            host = made.enter_context(namespace())
+        except Impossible as error:
+            stage.say(f"a dependency whose host has gone is left out: {error}")
+            return measures
+        async with _served_by(host, stage) as url:
+            measures += await _take_rounds(stage, "has gone with its host", lambda: nullcontext((url, host.gone)))
     return measures
 
 
+async def _take_rounds(stage: Stage, name: str, dependency: Dependency) -> list[Measure]:
+    well, ill, rounds = (0.5, 1.5, 1) if stage.quick else (5.0, 5.0, 3)
+    async with _subject(stage, dependency, knows=True) as ours, _subject(stage, dependency, knows=False) as plain:
+        for number in range(rounds):
+            for subject in (ours, plain):
+                stage.say(f"a dependency that {name}, round {number + 1} of {rounds}")
+                await subject.take(well, ill)
+    return _measures(name, ours, plain)
+
+
 @asynccontextmanager
-async def _subject(stage: Stage, backend: Service, *, knows: bool) -> AsyncIterator[Subject]:
-    async with FaultProxy(backend.url.removeprefix("http://")) as proxy:
-        environment = {"HASTEN_DRILL_NEXT": f"http://{proxy.address}", "HASTEN_DRILL_BREAKER": str(int(knows))}
+async def _subject(stage: Stage, dependency: Dependency, *, knows: bool) -> AsyncIterator[Subject]:
+    async with dependency() as (url, hole):
+        environment = {"HASTEN_DRILL_NEXT": url, "HASTEN_DRILL_BREAKER": str(int(knows))}
         async with stage.hasten(_DEPENDANT, "--admin", "off", **environment) as service:
-            yield Subject(service, proxy, knows)
+            yield Subject(service, hole, knows)
 
 
 @asynccontextmanager
-async def _silent(proxy: FaultProxy) -> AsyncIterator[None]:
-    """Have connections be made, and nothing come."""
-    await proxy.inject(Faults(swallowed=True))
-    yield
-    await proxy.inject()
-    proxy.reset()  # what was sent meanwhile is lost, and its answer never comes
-
-
-@asynccontextmanager
-async def _gone(proxy: FaultProxy) -> AsyncIterator[None]:
-    """Have no connection be made, and end those that are."""
-    await proxy.inject(Faults(refused=True))
-    async with unaccepting(int(proxy.address.rpartition(":")[2])):
-        proxy.reset()
-        yield
-    await proxy.inject()
+async def _served_by(host: Namespace, stage: Stage) -> AsyncIterator[str]:
+    """Serve the dependency on another host, and return its URL."""
+    where = ("--host", host.address, "--port", "0", "--admin", "off")
+    command = [*host.entering, sys.executable, "-m", "hasten", "run", _BACKEND, *where]
+    async with stage.started(_BACKEND, command, {}) as process:
+        yield await asyncio.to_thread(process.wait_listening, _START)
 
 
 def _measures(name: str, ours: Subject, plain: Subject) -> list[Measure]:
@@ -197,6 +201,6 @@ def _measures(name: str, ours: Subject, plain: Subject) -> list[Measure]:
 
 BLACK_HOLE = Drill(
     name="black-hole",
-    about="a dependency that says nothing more, then one that takes no connection",
+    about="a dependency that says nothing more, one that takes no connection, and one whose host has gone",
     run=_run,
 )

@@ -16,6 +16,8 @@ from hasten.http.client import (
     HttpError,
     HttpStatusError,
     Limits,
+    PrivateCache,
+    PrivateCacheStatistics,
     Response,
     StreamedResponse,
     host_breaker,
@@ -88,6 +90,14 @@ def answers(response: Response) -> None:
     assert_type(response.fields.raw, tuple[tuple[bytes, bytes], ...])
     assert_type(response.decode(Price), Price)
     assert_type(response.raise_for_status(), Response)
+    assert_type(response.from_cache, bool)
+
+
+def keeps(cache: PrivateCache) -> None:
+    client = Client("http://pricing:8000", cache=cache)
+    assert_type(cache.statistics(), PrivateCacheStatistics)
+    assert_type(cache.hits, int)
+    print(client)
 
 
 def errors(error: HttpError, status: HttpStatusError, lost: ConnectionLost) -> None:

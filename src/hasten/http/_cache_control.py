@@ -6,6 +6,8 @@ Source: RFC 9111 sections 4.2.1 and 5.2.
 import re
 from collections.abc import Iterable
 
+from hasten.http._fields import Headers, combined, values
+
 MOST_SECONDS = 2**31
 """Longer times count as this one (RFC 9111 section 1.2.2)."""
 
@@ -68,6 +70,30 @@ def parse_cache_control(lines: Iterable[bytes]) -> Directives:
         for name, value in _parsed(line.decode("latin-1")):
             arguments.setdefault(name.lower(), []).append(value)
     return Directives(arguments) if arguments else NOTHING
+
+
+def asked_directives(headers: Headers) -> Directives:
+    """Return what a request asks of caches; Pragma counts where there is no Cache-Control (section 5.4)."""
+    lines = values(headers, b"cache-control")
+    if lines:
+        return parse_cache_control(lines)
+    pragma = combined(headers, b"pragma")
+    return NOTHING if pragma is None or b"no-cache" not in pragma.lower() else parse_cache_control([b"no-cache"])
+
+
+def is_accepted(asked: Directives, age: float, lifetime: float) -> bool:
+    """Whether a response, fresh or as stale as may be served, is good enough for who asks (section 5.2.1)."""
+    if asked is NOTHING:
+        return True
+    max_age, min_fresh = asked.seconds("max-age"), asked.seconds("min-fresh")
+    stale_for = age - lifetime
+    if "no-cache" in asked or (min_fresh is not None and stale_for > -min_fresh):
+        return False
+    if max_age is not None and (int(age) > max_age or (stale_for > 0.0 and "max-stale" not in asked)):
+        return False
+    if stale_for <= 0.0 or "max-stale" not in asked or asked.bare("max-stale"):
+        return True
+    return stale_for <= (asked.seconds("max-stale") or 0)
 
 
 def _parsed(line: str) -> list[tuple[str, str | None]]:

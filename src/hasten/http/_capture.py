@@ -13,11 +13,10 @@ import msgspec
 
 from hasten.http._asgi import App, Message, Receive, Send
 from hasten.http._fields import without
-from hasten.http._freshness import Head, is_whole
+from hasten.http._freshness import FAILED, Head, is_whole
 from hasten.http._pump import Pump
 from hasten.http._stored import StoredResponse
 
-_FAILED = frozenset((500, 502, 503, 504))
 """Statuses in whose place a stale response is served (RFC 5861 section 4)."""
 
 
@@ -176,7 +175,7 @@ class Capture:
         self._start = {**message, "headers": without(message.get("headers", ()), self._hidden)}
         may_keep = not message.get("trailers") and self._may_keep(self.head)
         self.head.headers = without(self.head.headers, self._hidden)
-        self._failing = self.head.status in _FAILED and not may_keep
+        self._failing = self.head.status in FAILED and not may_keep
         return may_keep or (self._failing and not message.get("trailers"))
 
     async def _add(self, chunk: bytes, *, more: bool) -> None:

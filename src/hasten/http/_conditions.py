@@ -17,7 +17,7 @@ def tag_matches(conditions: Iterable[bytes], etag: bytes | None) -> bool:
     Args:
       conditions: The lines of If-None-Match: lists of tags, strong or weak. What is no tag matches nothing.
     """
-    opaque = None if etag is None else _opaque(etag)
+    opaque = None if etag is None else opaque_tag(etag)
     for line in conditions:
         if line.strip() == b"*":
             return True
@@ -45,6 +45,7 @@ def strong_tag(identity: bytes, body: bytes) -> bytes:
     return b'"%b"' % b64encode(digest.digest())
 
 
-def _opaque(etag: bytes) -> bytes | None:
+def opaque_tag(etag: bytes) -> bytes | None:
+    """Return an entity tag without its mark of weakness; None if it is no tag."""
     match = _TAG.fullmatch(etag.strip())
     return None if match is None else match[1]

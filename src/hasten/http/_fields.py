@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 Headers = Iterable[tuple[bytes, bytes]]
 
+_LISTS = frozenset((b"accept", b"accept-charset", b"accept-encoding", b"accept-language"))
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TIME = r"(?P<time>\d\d:\d\d:\d\d)"
 _DATES = (  # the form in use, and the two obsolete ones
@@ -34,6 +35,14 @@ def without(headers: Headers, name: bytes | None) -> list[tuple[bytes, bytes]]:
 def members(lines: Iterable[bytes]) -> list[bytes]:
     """Return the members of a list of tokens, in lower case."""
     return [member for line in lines for part in line.split(b",") if (member := part.strip().lower())]
+
+
+def compared(name: bytes, value: bytes | None) -> bytes | None:
+    """Return a request field's value as it is compared with another request's (RFC 9111 section 4.1).
+
+    Lists of preferences are compared without case and spaces, all else as it is sent.
+    """
+    return value if value is None or name not in _LISTS else value.lower().replace(b" ", b"").replace(b"\t", b"")
 
 
 def http_date(value: bytes) -> float | None:

@@ -1,6 +1,8 @@
 """Which responses may be kept, and for how long they live.
 
-Source: RFC 9111 sections 3, 4.2 and 5.2.2 for a shared cache; RFC 5861 for what is stale.
+The response cache of an app is a shared one, and has rules; the client's is a private one, which has none.
+
+Source: RFC 9111 sections 3, 4.2 and 5.2.2; RFC 5861 for what is stale.
 """
 
 from dataclasses import dataclass
@@ -13,8 +15,16 @@ _UNDERSTOOD = frozenset(
     (200, 203, 204, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 405, 410, 414, 421, 451, 500, 501, 502, 503, 504)
 )
 """Statuses whose rules for caching are known here: those of RFC 9110 without partial content (section 3.3)."""
+FAILED = frozenset((500, 502, 503, 504))
+"""Statuses in whose place something stale may be served (RFC 5861 section 4)."""
 _ENDLESS = (b"text/event-stream", b"multipart/x-mixed-replace")
 """Media types of responses that never are whole: who waited for one would wait for ever."""
+# RFC 9111 section 3.1, and what is made anew for each answer.
+_NOT_KEPT = frozenset(
+    b"age connection keep-alive proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection te "
+    b"trailer transfer-encoding upgrade".split()
+)
+_SHARED_LIFETIME, _PRIVATE_LIFETIME = ("s-maxage", "max-age"), ("max-age",)
 _PROHIBIT_STALE = ("must-revalidate", "proxy-revalidate", "s-maxage")
 _SHARED_THOUGH_AUTHORIZED = ("public", "must-revalidate", "s-maxage")
 
@@ -61,7 +71,7 @@ def life_of(head: Head, rule: Rule, now: float) -> Life | None:
     by_rule = rule.ttl if head.status in rule.statuses else None
     if rule.override and by_rule is not None:
         return Life(by_rule, rule.stale, rule.stale_if_error, explicit=False)
-    lifetime = _explicit_lifetime(head, now)
+    lifetime = _explicit_lifetime(head, now, _SHARED_LIFETIME)
     if lifetime is None and by_rule is None:
         return None
     directives, stale, on_error = head.directives, rule.stale, rule.stale_if_error
@@ -82,20 +92,62 @@ def may_keep(head: Head, life: Life | None, rule: Rule, *, authorized: bool, coo
       authorized, cookies: The request had Authorization; a Cookie that is no part of the key.
     """
     directives = head.directives
-    if life is None or head.status < 200 or head.status in {206, 304} or b"*" in head.vary:
+    if life is None or not _is_storable(head):
+        return False
+    if directives.bare("private") or (directives.bare("no-cache") and not rule.override):
+        return False
+    return (not authorized or for_authorized(head)) and (not cookies or for_cookies(head, life, rule))
+
+
+def private_life(head: Head, now: float) -> Life:
+    """Return how long a response lives in a private cache, for which `s-maxage` and `proxy-revalidate` are not meant.
+
+    One that does not say, or is not to be used without validation, is stale at once.
+    """
+    directives = head.directives
+    lifetime = _explicit_lifetime(head, now, _PRIVATE_LIFETIME)
+    fresh = 0.0 if lifetime is None or directives.bare("no-cache") else lifetime
+    if needs_validation(head):
+        return Life(fresh, 0.0, 0.0, explicit=lifetime is not None)
+    stale, on_error = directives.seconds("stale-while-revalidate"), directives.seconds("stale-if-error")
+    return Life(fresh, _given(stale, 0.0), _given(on_error, 0.0), explicit=lifetime is not None)
+
+
+def needs_validation(head: Head) -> bool:
+    """Whether a private cache must not use a response that is stale, whoever allows it (section 4.2.4)."""
+    return head.directives.bare("no-cache") or "must-revalidate" in head.directives
+
+
+def may_keep_privately(head: Head, life: Life, *, credentials: bool) -> bool:
+    """Whether a private cache, whose owner calls for many users, may keep a response to GET.
+
+    Args:
+      credentials: The request had Authorization or a Cookie: the response is somebody's, if it does not say that it is
+        for all, as to a shared cache (section 3.5).
+    """
+    if not _is_storable(head) or not (life.explicit or head.status == 200):
+        return False
+    return not credentials or for_credentials(head)
+
+
+def for_credentials(head: Head) -> bool:
+    """Whether a response that a private cache keeps is for requests with Authorization or a Cookie, too."""
+    return for_authorized(head) and not head.directives.bare("private")
+
+
+def _is_storable(head: Head) -> bool:
+    """Whether any cache may keep a response to GET, as far as the response alone says."""
+    directives = head.directives
+    if head.status < 200 or head.status in {206, 304} or b"*" in head.vary:
         return False
     understood = head.status in _UNDERSTOOD
     if "must-understand" in directives and not understood:
         return False
     if "no-store" in directives and not ("must-understand" in directives and understood):  # section 5.2.2.3
         return False
-    if directives.bare("private") or (directives.bare("no-cache") and not rule.override):
-        return False
     if any(kind.strip().lower().startswith(_ENDLESS) for kind in values(head.headers, b"content-type")):
         return False
-    if any(name == b"set-cookie" for name, _ in head.headers) and b"set-cookie" not in private_fields(directives):
-        return False
-    return (not authorized or for_authorized(head)) and (not cookies or for_cookies(head, life, rule))
+    return not values(head.headers, b"set-cookie") or b"set-cookie" in private_fields(directives)
 
 
 def is_whole(head: Head, size: int) -> bool:
@@ -119,6 +171,12 @@ def private_fields(directives: Directives) -> frozenset[bytes]:
     return directives.fields("private") | directives.fields("no-cache")
 
 
+def kept_fields(head: Head, hidden: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """Return the fields that are kept: without those of one hop, and `hidden` (section 3.1)."""
+    dropped = _NOT_KEPT | hidden | frozenset(members(values(head.headers, b"connection")))
+    return [pair for pair in head.headers if pair[0] not in dropped]
+
+
 def birth(head: Head, began: float, now: float) -> float:
     """Return when a response's age was 0 (section 4.2.3), by `time.time()`.
 
@@ -131,8 +189,8 @@ def birth(head: Head, began: float, now: float) -> float:
     return born if date is None or date > int(now) else min(born, date + now % 1.0)  # dates are whole seconds
 
 
-def _explicit_lifetime(head: Head, now: float) -> float | None:
-    for name in ("s-maxage", "max-age"):
+def _explicit_lifetime(head: Head, now: float, names: tuple[str, ...]) -> float | None:
+    for name in names:
         seconds = head.directives.seconds(name)
         if seconds is not None:
             return float(seconds)

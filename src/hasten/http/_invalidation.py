@@ -1,7 +1,7 @@
 """What a request with an unsafe method makes invalid (RFC 9111 section 4.4)."""
 
 from collections.abc import Iterable
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from hasten.http._asgi import Scope
 from hasten.http._fields import Headers, values
@@ -37,13 +37,19 @@ def _path_of(scope: Scope, reference: str) -> str | None:
     """Return the path of a reference, if it is one of the same origin."""
     host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
     base = f"{scope.get('scheme', 'http')}://{host}{raw_path(scope).decode('latin-1')}"
+    there = of_same_origin(base, reference)
+    return None if there is None else unquote(there.path) or "/"
+
+
+def of_same_origin(base: str, reference: str) -> SplitResult | None:
+    """Return the parts of a reference within `base`; None if it is none, or of another origin."""
     try:
         here, there = urlsplit(base), urlsplit(urljoin(base, reference))
         same = (here.scheme, here.hostname, _port(here)) == (there.scheme, there.hostname, _port(there))
     except ValueError:  # an address that is none
         return None
-    return unquote(there.path) or "/" if same else None
+    return there if same else None
 
 
-def _port(parts: object) -> int | None:
-    return parts.port or _PORTS.get(parts.scheme)  # type: ignore[attr-defined]
+def _port(parts: SplitResult) -> int | None:
+    return parts.port or _PORTS.get(parts.scheme)

@@ -1,20 +1,18 @@
 """A request as the cache sees it: its key, and what its fields ask of the cache."""
 
-from typing import Any
-
 from hasten.http._asgi import Scope
-from hasten.http._cache_control import NOTHING, Directives, parse_cache_control
+from hasten.http._cache_control import NOTHING, asked_directives, is_accepted
 from hasten.http._conditions import not_modified_since, tag_matches
 from hasten.http._fields import combined, values
 from hasten.http._rules import Match
 from hasten.http._stored import Key, StoredResponse
 
-_BEYOND_US = frozenset(
+BEYOND_US = frozenset(
     (b"expect", b"if-match", b"if-range", b"if-unmodified-since", b"range", b"transfer-encoding", b"upgrade")
 )
 """Fields whose requests are the app's alone (RFC 9110 sections 13.1 and 14.2 and 10.1.1)."""
 _LONGEST_KEY_BYTES = 8192
-_CONDITIONS = frozenset((b"if-modified-since", b"if-none-match"))
+CONDITIONS = frozenset((b"if-modified-since", b"if-none-match"))
 
 
 class Request:
@@ -58,15 +56,15 @@ class Request:
         self.match = match
         self.authorized = b"authorization" in names
         self.cookies = b"cookie" in names
-        self.directives = _directives_of(headers, names) if obeys else NOTHING
+        self.directives = asked_directives(headers) if obeys else NOTHING
         self._none_match = values(headers, b"if-none-match")
         self._modified_since = combined(headers, b"if-modified-since")
-        self.conditional = not names.isdisjoint(_CONDITIONS)
+        self.conditional = not names.isdisjoint(CONDITIONS)
         self.make_key()
         self.passes = (
             not match.keeps
             or scope["method"] not in active.rule.methods
-            or not names.isdisjoint(_BEYOND_US)
+            or not names.isdisjoint(BEYOND_US)
             or any(length.strip() != b"0" for length in values(headers, b"content-length"))
             or "no-store" in self.directives
             or sum(len(part) for part in self.key if isinstance(part, bytes)) > _LONGEST_KEY_BYTES
@@ -122,19 +120,7 @@ class Request:
 
     def accepts(self, stored: StoredResponse, now: float) -> bool:
         """Whether a response, fresh or as stale as may be served, is good enough for this client (section 5.2.1)."""
-        directives = self.directives
-        if directives is NOTHING:
-            return True
-        age = max(now - stored.born, 0.0)
-        max_age, min_fresh = directives.seconds("max-age"), directives.seconds("min-fresh")
-        stale_for = age - stored.lifetime
-        if "no-cache" in directives or (min_fresh is not None and stale_for > -min_fresh):
-            return False
-        if max_age is not None and (int(age) > max_age or (stale_for > 0.0 and "max-stale" not in directives)):
-            return False
-        if stale_for <= 0.0 or "max-stale" not in directives or directives.bare("max-stale"):
-            return True
-        return stale_for <= (directives.seconds("max-stale") or 0)
+        return is_accepted(self.directives, max(now - stored.born, 0.0), stored.lifetime)
 
     def has(self, stored: StoredResponse) -> bool:
         """Whether the client has this response already (RFC 9110 section 13.2.2)."""
@@ -152,7 +138,7 @@ class Request:
         return {
             **self.scope,
             "method": "GET",
-            "headers": [pair for pair in self.scope["headers"] if pair[0] not in _CONDITIONS],
+            "headers": [pair for pair in self.scope["headers"] if pair[0] not in CONDITIONS],
         }
 
     def scope_without_client(self) -> Scope:
@@ -167,11 +153,3 @@ def raw_path(scope: Scope) -> bytes:
     """Return the path as it was sent; as it is decoded, if the server does not say."""
     raw: bytes | None = scope.get("raw_path")
     return raw or str(scope["path"]).encode("utf-8", "surrogatepass")
-
-
-def _directives_of(headers: Any, names: set[bytes]) -> Directives:
-    if b"cache-control" in names:
-        return parse_cache_control(values(headers, b"cache-control"))
-    if b"pragma" in names and b"no-cache" in (combined(headers, b"pragma") or b"").lower():  # section 5.4
-        return parse_cache_control([b"no-cache"])
-    return NOTHING

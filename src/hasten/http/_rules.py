@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from hasten._core.errors import ConfigurationError
 from hasten.cache import Policy
+from hasten.http._fields import compared
 from hasten.http._paths import path_pattern
 
 TagsOf = Callable[[Mapping[str, str]], Iterable[str]]
@@ -17,7 +18,6 @@ TagsOf = Callable[[Mapping[str, str]], Iterable[str]]
 _FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _TAG = re.compile(r"[\x21-\x7e]{1,200}")
 _TAG_SAFE = "-._~:/@!$&'()*+,;="
-_LISTS = frozenset((b"accept", b"accept-charset", b"accept-encoding", b"accept-language"))
 _PATH_TAGS = 1 << 14
 _MOST_VARY = 8
 _MOST_QUERIES = 10_000  # remembered for each rule; then it begins anew
@@ -154,11 +154,8 @@ class ActiveRule:
         return True
 
     def values_of(self, fields: Mapping[bytes, bytes | None]) -> tuple[bytes | None, ...]:
-        """Return the values of the fields in `vary` as they are compared (RFC 9111 section 4.1).
-
-        Lists of preferences are compared without case and spaces, all else as it is sent.
-        """
-        return tuple([_normal(name, fields.get(name)) for name in self.vary])
+        """Return the values of the fields in `vary` as they are compared."""
+        return tuple([compared(name, fields.get(name)) for name in self.vary])
 
     def query_of(self, query: bytes) -> bytes:
         """Return the part of a query that counts; 0.1 µs for one that was seen, 5 µs for another."""
@@ -172,10 +169,6 @@ class ActiveRule:
                     self._queries.clear()
                 self._queries[query] = known
         return known
-
-
-def _normal(name: bytes, value: bytes | None) -> bytes | None:
-    return value if value is None or name not in _LISTS else value.lower().replace(b" ", b"").replace(b"\t", b"")
 
 
 def _part_of_query(query: bytes, names: Sequence[str]) -> bytes:

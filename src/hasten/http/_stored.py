@@ -8,8 +8,8 @@ import msgspec
 
 from hasten.http._asgi import Message
 from hasten.http._conditions import strong_tag
-from hasten.http._fields import members, values
-from hasten.http._freshness import Head, Life, for_authorized, for_cookies, private_fields
+from hasten.http._fields import values
+from hasten.http._freshness import Head, Life, for_authorized, for_cookies, kept_fields, private_fields
 from hasten.http._rules import Rule
 
 Pair = tuple[bytes, bytes]
@@ -18,11 +18,6 @@ Key = tuple[Any, ...]
 values."""
 _RAW_PATH, _URL = 4, slice(6)
 
-# RFC 9111 section 3.1, and what is made anew for each answer.
-_NOT_KEPT = frozenset(
-    b"age connection keep-alive proxy-authenticate proxy-authentication-info proxy-authorization proxy-connection te "
-    b"trailer transfer-encoding upgrade".split()
-)
 # RFC 9110 section 15.4.5, with what a 304 has from us.
 _OF_NOT_MODIFIED = frozenset(b"cache-control content-location date etag expires vary".split())
 _UNREADABLE = re.compile(r"[^A-Za-z0-9_.@+=/-]")
@@ -67,8 +62,7 @@ def stored_response(head: Head, body: bytes, life: Life, born: float, rule: Rule
     One without an ETag gets a strong one, if its status is 200 or 203; one without Content-Length gets that.
     """
     names = {name for name, _ in head.headers}
-    dropped = _NOT_KEPT | private_fields(head.directives) | frozenset(members(values(head.headers, b"connection")))
-    headers = [pair for pair in head.headers if pair[0] not in dropped]
+    headers = kept_fields(head, private_fields(head.directives))
     if b"content-length" not in names and head.status not in WITHOUT_BODY:
         headers.append((b"content-length", b"%d" % len(body)))
     if b"etag" not in names and head.status in _TAGGED:

@@ -8,15 +8,27 @@ from typing import Any
 from hasten.http.client import Client
 from hasten.http.client._pool import Pool
 from hasten.testing import FaultProxy
+from tests.http.site import NOON
 from tests.load.servers import Handler, read_request, serving
 
 Answer = Callable[[bytes, int], bytes]
+MINUTE = "cache-control: max-age=60"
 
 
 def response(body: bytes = b"ok", *fields: str, status: int = 200) -> bytes:
     """Return the bytes of a response with a length."""
     lines = [f"HTTP/1.1 {status} Word", f"content-length: {len(body)}", *fields]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+class Time:
+    """The time of day, which a test sets."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> float:
+        return self.now
 
 
 class Service:
@@ -56,6 +68,11 @@ class Service:
         """Return the fields of a request."""
         lines = self.requests[number].partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1:]
         return {name: value for name, _, value in (line.partition(": ") for line in lines)}
+
+
+def numbered(*fields: str) -> Service:
+    """Return a service whose answers are their numbers."""
+    return Service(lambda request, number: response(b"%d" % number, *fields))
 
 
 @asynccontextmanager

@@ -32,6 +32,11 @@ class Address:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
 
+    @property
+    def origin(self) -> str:
+        """The URL without its path."""
+        return f"{'https' if self.tls else 'http'}://{self.name}"
+
 
 def parse_address(url: str) -> Address:
     """Return what a URL says.

@@ -36,6 +36,7 @@ class Calls:
 
     Attributes:
       closed: Nothing is sent again.
+      decoders: Of the answers' bodies.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Calls:
         self._policy, self._budget, self._hedge = policy, budget, hedge
         self._hooks = hooks
         self._chance, self._sleep = chance, sleep
-        self._decoders = Decoders()
+        self.decoders = Decoders()
 
     # ---- a call
 
@@ -130,7 +131,7 @@ class Calls:
             host=exchange.host.pool.name,
             method=request.method,
             target=request.target,
-            decoders=self._decoders,
+            decoders=self.decoders,
         )
 
     def tell(self, request: Request, seconds: float, status: int, received: int, failure: str) -> None:

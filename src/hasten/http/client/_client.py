@@ -14,18 +14,22 @@ from hasten._core.errors import ConfigurationError
 from hasten._core.signals import HttpCallHook
 from hasten._core.tracing import Tracer
 from hasten._core.version import __version__
+from hasten.http._invalidation import is_unsafe
 from hasten.http.client._address import Address, parse_address
+from hasten.http.client._cache import PrivateCache
+from hasten.http.client._cached import CachedCalls, Send
 from hasten.http.client._calls import Calls
 from hasten.http.client._coalescing import Flights
 from hasten.http.client._connecting import default_context
 from hasten.http.client._head import Heads
 from hasten.http.client._host import DECAY_SECONDS, AnyBreaker, Host, Hosts, host_breaker
+from hasten.http.client._kept import as_pairs
 from hasten.http.client._limits import Limits
 from hasten.http.client._pool import Pool
 from hasten.http.client._request import CallOptions, FieldsGiven, Request, field_lines, make_request
 from hasten.http.client._response import Response
 from hasten.http.client._statistics import ClientStatistics, HostStatistics
-from hasten.http.client._stream import Streaming
+from hasten.http.client._stream import StreamedResponse, Streaming
 from hasten.resilience import DeadlineExceeded, Hedge, RetryBudget, RetryPolicy
 from hasten.resilience._peak_ewma import PeakEwma
 
@@ -65,6 +69,7 @@ class Client:
       fields: That each request has; one of a call goes before one of the same name here.
       ssl: For https; by default the system's authorities are trusted.
       limits: Bounds of connections, times and bodies.
+      cache: Keeps what the service says may be kept, and answers with it, as RFC 9111 says.
     Raises:
       ConfigurationError: a value is wrong.
     """
@@ -81,6 +86,7 @@ class Client:
         fields: FieldsGiven = (),
         ssl: tls.SSLContext | None = None,
         limits: Limits = _LIMITS,
+        cache: PrivateCache | None = None,
     ) -> None:
         # More than 8 parameters: each is one property of a service, with a default.
         self._addresses = [parse_address(one) for one in ([url] if isinstance(url, str) else url)]
@@ -98,6 +104,8 @@ class Client:
         self._tracer: Tracer | None = None
         self._flights = Flights()
         self._calls: Calls | None = None
+        self._cache = cache
+        self._cached: CachedCalls | None = None
         self._closed = False
 
     # ---- its life
@@ -120,6 +128,8 @@ class Client:
             self._calls.closed = True
             for host in self._calls.hosts.every:
                 await host.pool.aclose()
+            if self._cached is not None:
+                await self._cached.aclose()
 
     def add_hook(self, hook: HttpCallHook) -> None:
         """Have a hook called with a `HttpCallFinished` for each call."""
@@ -174,15 +184,19 @@ class Client:
         deadline = min(now + timeout, ambient)
         if deadline <= now:
             raise DeadlineExceeded
-        if options.get("coalesce"):
+        response: Response | None = None
+        send: Send = calls.send
+        if self._cached is not None:
+            response, send = self._cached.look(request, plain="fields" not in options)
+        if response is None and options.get("coalesce"):
             longest = max(timeout, self._timeout)  # the call is not the first caller's alone
             response = await self._flights.join(
                 (request.target, request.shared, request.body),
                 deadline,
-                lambda: calls.send(request, monotonic() + longest),
+                lambda: send(request, monotonic() + longest),
             )
-        else:
-            response = await calls.send(request, deadline)
+        elif response is None:
+            response = await send(request, deadline)
         return response if decode is None else response.raise_for_status().decode(decode)
 
     @overload
@@ -239,7 +253,8 @@ class Client:
         """
         if options.get("coalesce"):
             raise ConfigurationError("coalesce", "a streamed answer is for one caller")
-        return Streaming(self._started, lambda: self._prepare(method, target, options))
+        heard = self._heard if self._cache is not None and is_unsafe(method) else None
+        return Streaming(self._started, lambda: self._prepare(method, target, options), heard)
 
     # ---- parts of a call
 
@@ -264,6 +279,11 @@ class Client:
         timeout = _checked_timeout(options["timeout"]) if "timeout" in options else self._timeout
         return request, deadline, timeout
 
+    def _heard(self, response: StreamedResponse, target: str) -> None:
+        """Take note of the answer to a streamed call that may have changed something."""
+        if self._cached is not None:
+            self._cached.changed(target, response.status, response.fields.raw)
+
     def _started(self) -> Calls:
         """Return what makes the calls in the loop that runs; a client whose loop is closed begins anew in another."""
         if self._closed:
@@ -281,6 +301,15 @@ class Client:
                 monotonic,
             )
             self._calls = Calls(hosts, policy=self._retry, budget=self._budget, hedge=self._hedge, hooks=self._hooks)
+            if self._cache is not None:
+                self._cached = CachedCalls(
+                    self._cache,
+                    self._calls,
+                    origins=[address.origin for address in self._addresses],
+                    path=self._addresses[0].path,
+                    own=self._fields.pairs,
+                    timeout=self._timeout,
+                )
         return self._calls
 
     def _host(self, address: Address, heads: Heads) -> Host:
@@ -315,6 +344,10 @@ class _Own:
         if "user-agent" not in dict(self._lines):
             self._lines.append(("user-agent", f"user-agent: hasten/{__version__}\r\n"))
         self.names = frozenset(name for name, _ in self._lines)
+
+    def pairs(self, but: frozenset[str]) -> list[tuple[bytes, bytes]]:
+        """Return the fields, without those named `but`."""
+        return as_pairs("".join([line for name, line in self._lines if name not in but]).encode("latin-1"))
 
     def after(self, start: str, but: frozenset[str] = frozenset()) -> bytes:
         """Return `start` and the fields behind it, without those named `but`."""

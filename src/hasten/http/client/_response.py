@@ -20,9 +20,10 @@ class Response:
       status: Three digits.
       content: The body as it came: nothing is decompressed, and nothing compressed is asked for.
       host, method, target: What it answers.
+      from_cache: It comes from the client's cache: no call was made, or one that said that it holds still.
     """
 
-    __slots__ = ("_decoders", "_fields", "_lines", "content", "host", "method", "status", "target")
+    __slots__ = ("_decoders", "_fields", "_lines", "content", "from_cache", "host", "method", "status", "target")
 
     def __init__(
         self,
@@ -34,11 +35,13 @@ class Response:
         method: str = "GET",
         target: str = "/",
         decoders: Decoders | None = None,
+        from_cache: bool = False,
     ) -> None:
         """Make one of its parts; `lines` are the fields, each behind a line end."""
         self.status = status
         self.content = content
         self.host, self.method, self.target = host, method, target
+        self.from_cache = from_cache
         self._lines = lines
         self._fields: Fields | None = None
         self._decoders = decoders
@@ -114,8 +117,10 @@ class Response:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without the decoders."""
-        return _response, (self.status, self._lines, self.content, self.host, self.method, self.target)
+        return _response, (self.status, self._lines, self.content, self.host, self.method, self.target, self.from_cache)
 
 
-def _response(status: int, lines: bytes, content: bytes, host: str, method: str, target: str) -> Response:
-    return Response(status, lines, content, host=host, method=method, target=target)
+def _response(
+    status: int, lines: bytes, content: bytes, host: str, method: str, target: str, from_cache: Any
+) -> Response:
+    return Response(status, lines, content, host=host, method=method, target=target, from_cache=from_cache)

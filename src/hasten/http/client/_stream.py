@@ -135,11 +135,18 @@ class Streaming:
     Leaving it early closes the connection: what has not come is not waited for. It is not retried or hedged.
     """
 
-    __slots__ = ("_body", "_calls", "_deadline", "_exchange", "_prepare", "_started", "_timeout")
+    __slots__ = ("_body", "_calls", "_deadline", "_exchange", "_heard", "_prepare", "_started", "_timeout")
 
-    def __init__(self, started: "Callable[[], Calls]", prepare: "Callable[[], tuple[Request, float, float]]") -> None:
+    def __init__(
+        self,
+        started: "Callable[[], Calls]",
+        prepare: "Callable[[], tuple[Request, float, float]]",
+        heard: "Callable[[StreamedResponse, str], None] | None" = None,
+    ) -> None:
+        """Make one; `heard` is told of the head of the answer, and of its target."""
         self._started = started
         self._prepare = prepare
+        self._heard = heard
         self._exchange: Exchange | None = None
 
     @property
@@ -176,7 +183,10 @@ class Streaming:
             raise
         exchange.answered_at = monotonic()
         exchange.deadline = deadline
-        return StreamedResponse(exchange, self)
+        response = StreamedResponse(exchange, self)
+        if self._heard is not None:
+            self._heard(response, request.target)
+        return response
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

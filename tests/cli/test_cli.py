@@ -16,7 +16,7 @@ from hasten.cli import app, main
 
 VERBS = (
     "doctor", "check", "load", "compare", "gate", "run", "dev", "top", "trace", "monitor", "profile", "profiles",
-    "events",
+    "events", "drill", "init",
 )  # fmt: skip
 
 

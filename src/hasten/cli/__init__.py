@@ -21,7 +21,7 @@ __all__ = ("app", "main")
 
 _VERBS = (
     "doctor", "check", "load", "compare", "gate", "profile", "profiles", "run", "dev", "top", "trace", "drill",
-    "monitor", "events",
+    "monitor", "events", "init",
 )  # fmt: skip
 """Each is a module of this package, which has a function or a group of this name."""
 

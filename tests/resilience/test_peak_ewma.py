@@ -1,5 +1,6 @@
 """Of two servers the better one gets the call: by what it took of late, and by what it has to do."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
@@ -19,6 +20,13 @@ class Servers:
         self.loads = [Load() for _ in latencies]
         for load, latency in zip(self.loads, latencies, strict=True):
             self.balancer.answered(load, latency)
+
+    def call_for(self, seconds: float, *, every: float) -> None:
+        """Choose one again and again, while nothing is heard of any."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now += every
+            self.balancer.pick(self.loads)
 
     def picks(self, count: int = 1000) -> Counter[int]:
         picked: Counter[int] = Counter()
@@ -44,15 +52,29 @@ def test_open_calls() -> None:
 
 
 def test_rejection() -> None:
-    """A rejection counts as slow, however quick it was, and is forgotten in time."""
+    """A rejection counts as slow, however quick it was, and is forgotten in time by who calls often."""
     servers = Servers([0.01, 0.01])
     servers.balancer.rejected(servers.loads[0], 0.0001)
     assert servers.loads[0].ewma == REJECTION_SECONDS
     assert servers.picks() == {1: 1000}
-    servers.balancer.answered(servers.loads[1], 0.01)
-    servers.clock.now += 10.0
+    servers.call_for(10.0, every=0.01)
     servers.balancer.answered(servers.loads[1], 0.01)
     assert servers.picks() == {0: 1000}
+
+
+def test_who_calls_seldom() -> None:
+    """What was seen is remembered for eight calls to each server, which is how soon more is seen; for 60 s at most."""
+    for every, remembered in ((1.0, 16.0), (60.0, 60.0)):
+        servers = Servers([0.01, 0.02])
+        servers.call_for(100 * every, every=every)
+        servers.balancer.answered(servers.loads[1], 0.02)
+        servers.balancer.answered(servers.loads[0], 0.02 * math.e)
+        servers.clock.now += 0.99 * remembered
+        servers.balancer.answered(servers.loads[1], 0.02)
+        assert servers.balancer.pick(servers.loads) is servers.loads[1]
+        servers.clock.now += 0.01 * remembered
+        servers.balancer.answered(servers.loads[1], 0.02)
+        assert servers.balancer.pick(servers.loads) is servers.loads[0]
 
 
 def test_cut_short() -> None:

@@ -9,6 +9,14 @@ REJECTION_SECONDS = 1.0
 REJECTION_FACTOR = 16.0
 """A rejection is recorded with at least this multiple of the highest recent cost at which any server answered; under
 load one that only rejects is then asked again every `decay` x ln 16."""
+_REMEMBERED = 8.0
+"""Calls, of those that might have gone to a server, for which at least it is remembered what was seen of it.
+
+Where 100 callers make 1.2 calls a second to each of 20 replicas, one that is ten times slower gets 2.4 % of them if all
+is forgotten within 1.5 s, and the p99 is 6.3 s; with this 0.4 %, and 44 ms (`python -m benchmarks.simulate`).
+"""
+_LONGEST = 60.0  # seconds
+_PACE = 16  # picks, from which it is learned how often there are any
 UNKNOWN_COST = 1e9
 """Cost of a server whose first answer is still awaited: above every real one (Finagle's Penalty)."""
 
@@ -41,8 +49,9 @@ class PeakEwma:
     """Of two servers chosen at random takes the cheaper one; cost is average latency x (outstanding + 1).
 
     The average jumps to every latency above it and sinks to those below with the time constant `decay`, with no calls
-    towards zero: a slow server is left at once and asked again cautiously. One without history costs nothing until it
-    has one call, and more than all others until that is answered.
+    towards zero: a slow server is left at once and asked again cautiously. Who calls seldom remembers for longer, since
+    it learns as seldom. One without history costs nothing until it has one call, and more than all others until that is
+    answered.
 
     What a latency is:
     - A rejection is often the fastest answer of all, and would draw all traffic to the one server that cannot serve
@@ -57,16 +66,19 @@ class PeakEwma:
     Args:
       clock: Seconds, never going back.
       random: From 0 to 1, 1 left out.
-      decay: Seconds.
+      decay: Seconds; or eight times those between two calls to each server, if that is more, up to 60.
     Sources: Finagle's PeakEwma (Linkerd's balancer); Mitzenmacher, The Power of Two Choices, 2001.
     """
 
-    __slots__ = ("_clock", "_dearest", "_dearest_at", "_random", "_rate")
+    __slots__ = ("_clock", "_dearest", "_dearest_at", "_decay", "_picks", "_random", "_rate", "_since")
 
     def __init__(self, clock: Callable[[], float], random: Callable[[], float], decay: float) -> None:
         self._clock = clock
         self._random = random
+        self._decay = decay
         self._rate = -1.0 / decay
+        self._picks = 0
+        self._since = clock()
         self._dearest = 0.0
         self._dearest_at = -math.inf
 
@@ -80,7 +92,16 @@ class PeakEwma:
             second += 1  # one random number, every ordered pair of different servers equally likely
         one, other = choices[first], choices[second]
         now = self._clock()
+        self._picks += 1
+        if self._picks == _PACE:
+            self._learn_pace(now, count)
         return one if self._cost(one, now) <= self._cost(other, now) else other
+
+    def _learn_pace(self, now: float, count: int) -> None:
+        """Remember for as long as it takes to learn again."""
+        seconds_each = (now - self._since) / _PACE * count
+        self._rate = -1.0 / max(self._decay, min(_REMEMBERED * seconds_each, _LONGEST))
+        self._picks, self._since = 0, now
 
     def pick_other(self, choices: Sequence[L], used: Collection[L]) -> L | None:
         """Choose among those outside `used`; among all where there is none."""

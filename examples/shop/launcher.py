@@ -38,7 +38,8 @@ class Service:
       name: Says who it is: `SHOP_<NAME>_URL` tells the others its address.
       app: `module:attribute` of the ASGI app, or of the function that adds a gRPC service to its server.
       recorded: Served by `hasten run`, so that `HASTEN_RECORD` makes it record; else by plain uvicorn.
-      protocol: What it speaks; one that consumes events speaks to nobody, and `app` is its bus.
+      protocol: What it speaks; one that consumes events speaks to nobody, and `app` is its bus, or the function that
+        makes it where it is not `recorded`: its module is run then.
     """
 
     name: str
@@ -49,8 +50,11 @@ class Service:
     def command(self, port: int, host: str = HOST) -> list[str]:
         """The command that serves it on port."""
         where = [self.app, "--host", host, "--port", str(port)]
+        module = self.app.partition(":")[0]
         if self.protocol == "grpc":
-            return [sys.executable, "-m", "examples.shop.fast", *where]
+            return [sys.executable, "-m", module.rpartition(".")[0], *where]
+        if self.protocol == "events" and not self.recorded:
+            return [sys.executable, "-m", module]
         if self.protocol == "events":
             promises = ["--slo", "examples/shop/fast/slo.toml"]
             return [sys.executable, "-m", "hasten", "run", self.app, "--service", self.name, *promises]
@@ -138,6 +142,21 @@ EDITIONS = {
         ),
         cached=True,
         consumers=(Service("consumers", "examples.shop.fast.consumers:bus", protocol="events"),),
+    ),
+    "peers": Edition(
+        "peers",
+        (
+            Service("storefront", "examples.shop.peers.storefront:app", recorded=False),
+            Service("catalog", "examples.shop.peers.catalog:add_service", recorded=False, protocol="grpc"),
+            Service("pricing", "examples.shop.peers.pricing:add_service", recorded=False, protocol="grpc"),
+            Service("stock", "examples.shop.peers.stock:add_service", recorded=False, protocol="grpc"),
+            Service("reviews", "examples.shop.peers.reviews:add_service", recorded=False, protocol="grpc"),
+            *STAND_INS,
+        ),
+        cached=True,
+        consumers=(
+            Service("consumers", "examples.shop.peers.consumers:application", recorded=False, protocol="events"),
+        ),
     ),
 }
 

@@ -29,8 +29,9 @@ BROKERS = {"RabbitMQ": "amqp_url", "Kafka": "kafka_url"}
 def shop(request: pytest.FixtureRequest, data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """An edition, running as real processes on a copy of the data set; all of them must answer alike.
 
-    The fast one has two storefronts, so that one of them shows what the other one has sold. A test may order, and make
-    Redis ill, but not leave it so. "fast with RabbitMQ" and "fast with Kafka" are for those tests that ask for them.
+    All but the slow one have two storefronts, so that one of them shows what the other one has sold. A test may order,
+    and make Redis ill, but not leave it so. "peers" and those with a broker, as "fast with Kafka", are for those tests
+    that ask for them.
     """
     edition, _, server = request.param.partition(" with ")
     database = Path(shutil.copy(data_set, tmp_path_factory.mktemp(edition) / "shop.sqlite"))

@@ -6,6 +6,7 @@ import pytest
 
 from tests.shop.running import Shop
 
+EDITIONS = ["slow", "fast", "fast with Redis", "peers", "peers with Redis"]
 PRODUCT_ID = 4_711
 
 PRICE = """
@@ -14,6 +15,8 @@ FROM prices JOIN products ON products.id = prices.product_id
 LEFT JOIN campaigns ON campaigns.category_id = products.category_id WHERE prices.product_id = ?
 """
 LEVEL = "SELECT available FROM stock WHERE product_id = ?"
+
+pytestmark = pytest.mark.parametrize("shop", EDITIONS, indirect=True)
 
 
 def price_of(shop: Shop, product_id: int) -> dict[str, Any]:

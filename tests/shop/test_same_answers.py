@@ -1,4 +1,4 @@
-"""The fast edition tells the public what the slow one tells, to the byte."""
+"""The fast edition and the peers' tell the public what the slow one tells, to the byte."""
 
 import shutil
 import time
@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from examples.shop.fast.storefront import app
 from tests.shop.running import Shop, launch
 
 PRODUCT = 4_711
@@ -28,15 +27,16 @@ READING = [
     *("/search", "/search?q=a", f"/search?q={'a' * 81}"),
     *("/reports/daily", "/health", "/nowhere"),
 ]
+OTHERS = ("fast", "peers")
 Shops = Mapping[str, Shop]
 
 
 @pytest.fixture(scope="module")
 def shops(data_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shops]:
-    """Both editions, each on a data set of its own."""
+    """All editions, each on a data set of its own."""
     with ExitStack() as stack:
         running = {}
-        for edition in ("slow", "fast"):
+        for edition in ("slow", *OTHERS):
             database = Path(shutil.copy(data_set, tmp_path_factory.mktemp(edition) / "shop.sqlite"))
             launched = launch(["-m", "examples.shop", edition, "--port", "0", "--database", str(database)])
             stack.callback(launched.stop)
@@ -58,8 +58,8 @@ def told(answer: httpx.Response) -> tuple[int, bytes, str, bool]:
 @pytest.mark.parametrize("path", READING)
 def test_reading(shops: Shops, path: str) -> None:
     """Every page, found or not, is the same."""
-    slow, fast = (told(shops[edition].http.get(path)) for edition in ("slow", "fast"))
-    assert fast == slow
+    slow, *others = (told(shops[edition].http.get(path)) for edition in ("slow", *OTHERS))
+    assert others == [slow] * len(OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -78,50 +78,52 @@ def test_reading(shops: Shops, path: str) -> None:
 )
 def test_ordering(shops: Shops, order: Any) -> None:
     """Every order, taken or refused, is answered the same and leaves the same."""
-    slow, fast = (told(shops[edition].http.post("/orders", json=order)) for edition in ("slow", "fast"))
-    assert fast == slow
+    slow, *others = (told(shops[edition].http.post("/orders", json=order)) for edition in ("slow", *OTHERS))
+    assert others == [slow] * len(OTHERS)
     left = [(shop.value(LEVEL, PRODUCT), shop.value("SELECT count(*) FROM orders")) for shop in shops.values()]
-    assert left[0] == left[1]
+    assert left == [left[0]] * len(left)
 
 
 def test_declined(shops: Shops) -> None:
     """A payment that was declined is told the same, and the pieces are back."""
     product, available = shops["slow"].rows(DEAR)[0]
     order = {"product_id": product, "quantity": available}
-    slow, fast = (told(shops[edition].http.post("/orders", json=order)) for edition in ("slow", "fast"))
-    assert fast == slow
-    assert [shop.value(LEVEL, product) for shop in shops.values()] == [available, available]
+    slow, *others = (told(shops[edition].http.post("/orders", json=order)) for edition in ("slow", *OTHERS))
+    assert others == [slow] * len(OTHERS)
+    assert [shop.value(LEVEL, product) for shop in shops.values()] == [available] * len(shops)
 
 
-def test_number_too_large(shops: Shops) -> None:
+@pytest.mark.parametrize("edition", OTHERS)
+def test_number_too_large(shops: Shops, edition: str) -> None:
     """A number that no product can have is 422; the slow edition answers 500."""
-    http = shops["fast"].http
+    http = shops[edition].http
     assert http.get(f"/products/{2**63}").status_code == 422
     assert http.get(f"/products/{-(2**63)}").status_code == 422
     assert http.post("/orders", json={"product_id": 2**63, "quantity": 1}).status_code == 422
     assert http.get(f"/products/{2**63 - 1}").status_code == 404
 
 
-def test_openapi(shops: Shops) -> None:
-    """What the slow edition's OpenAPI document promises, the fast one's promises too."""
-    slow = shops["slow"].http.get("/openapi.json").json()
-    fast = app.openapi()
-    assert fast["paths"].keys() == slow["paths"].keys()
+@pytest.mark.parametrize("edition", OTHERS)
+def test_openapi(shops: Shops, edition: str) -> None:
+    """What the slow edition's OpenAPI document promises, the others' promise too."""
+    slow, other = (shops[name].http.get("/openapi.json").json() for name in ("slow", edition))
+    assert other["paths"].keys() == slow["paths"].keys()
     for path, methods in slow["paths"].items():
-        assert fast["paths"][path].keys() == methods.keys()
+        assert other["paths"][path].keys() == methods.keys()
         for method, operation in methods.items():
-            answers = fast["paths"][path][method]["responses"]
+            answers = other["paths"][path][method]["responses"]
             for status in operation["responses"].keys() - {"422"}:
                 promised = operation["responses"][status]["content"]["application/json"]["schema"]
                 assert answers[status]["content"]["application/json"]["schema"].get("$ref") == promised.get("$ref")
     for name, schema in slow["components"]["schemas"].items():
-        assert fast["components"]["schemas"][name]["properties"].keys() == schema["properties"].keys()
+        assert other["components"]["schemas"][name]["properties"].keys() == schema["properties"].keys()
 
 
-def test_order_in_flight(data_set: Path, tmp_path: Path) -> None:
-    """An order that is under way when the fast edition is told to stop is taken, paid and written."""
+@pytest.mark.parametrize("edition", OTHERS)
+def test_order_in_flight(data_set: Path, tmp_path: Path, edition: str) -> None:
+    """An order that is under way when the edition is told to stop is taken, paid and written."""
     database = Path(shutil.copy(data_set, tmp_path / "shop.sqlite"))
-    launched = launch(["-m", "examples.shop", "fast", "--port", "0", "--database", str(database)])
+    launched = launch(["-m", "examples.shop", edition, "--port", "0", "--database", str(database)])
     answers: list[httpx.Response] = []
 
     def order() -> None:

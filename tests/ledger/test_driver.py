@@ -141,6 +141,22 @@ def test_a_task_cancelled_before_it_starts_warns_of_nothing(recorded: Recorded) 
         gc.collect()
 
 
+def test_a_task_cancelled_as_its_request_ends_warns_of_nothing(recorded: Recorded) -> None:
+    """Nor where the account is made between its making and its first step."""
+
+    async def main() -> None:
+        child = asyncio.create_task(asyncio.sleep(1))
+        recorded.request.close()
+        child.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await child
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recorded.run(main)
+        gc.collect()
+
+
 def test_work_after_the_account_goes_on_unrecorded(recorded: Recorded) -> None:
     """Once the account is made, tasks still get their results, exceptions and cancellations."""
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import finalize
 
 import msgspec
 
@@ -103,9 +104,12 @@ class TaskRecord:
         self.anchor = self.base = self.called = self.future = self.driven = None  # type: Any
 
     def end(self) -> None:
-        """Let go of all that is the user's; close a coroutine whose task was cancelled before it began."""
-        if self.driven is not None and self.driven.cr_frame is None:
-            self.coroutine.close()
+        """Let go of all that is the user's; close a coroutine whose task was cancelled, or will be, before it begins.
+
+        Its driver is thrown the cancellation in its place, and ends without a look at it.
+        """
+        if self.driven is not None:
+            finalize(self.driven, self.coroutine.close).atexit = False
         self.code = getattr(self.coroutine, "cr_code", None)
         self.coroutine = self.anchor = self.base = self.called = self.future = self.driven = None
 

@@ -9,6 +9,7 @@ from benchmarks.metrics._benchmark import MetricsBenchmark
 from benchmarks.resilience._benchmark import ResilienceBenchmark
 from benchmarks.response_cache._benchmark import ResponseCacheBenchmark
 from benchmarks.rpc._benchmark import RpcBenchmark
+from benchmarks.shop._benchmark import ShopBenchmark
 from hasten._core.errors import ConfigurationError
 
 
@@ -23,6 +24,7 @@ def all_benchmarks() -> tuple[Benchmark, ...]:
         EventsBenchmark(),
         MetricsBenchmark(),
         ResilienceBenchmark(),
+        ShopBenchmark(),
     )
 
 

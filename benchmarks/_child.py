@@ -11,9 +11,13 @@ import uvicorn
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that started it ends, even if it is stopped then."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel kill this process when the one that started it ends, even if it is stopped then.
+
+    Args:
+      number: Of the signal: SIGTERM for one that has to end others first.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 

@@ -7,6 +7,7 @@ line and answers each with one line.
 
 import sys
 from collections import defaultdict
+from pathlib import Path
 
 import msgspec
 
@@ -24,6 +25,7 @@ class Drive(msgspec.Struct, frozen=True, tag=True):
     """Order: send `rate` requests/s to `url`.
 
     Attributes:
+      plan: File of the plan that says what is sent, `url` being the target; empty for GETs of `url`.
       trial: Under this name the latencies are kept.
       seconds: How long, after `warm_up` seconds whose latencies are not kept.
       seed: Of the arrivals.
@@ -35,6 +37,7 @@ class Drive(msgspec.Struct, frozen=True, tag=True):
     seconds: float
     warm_up: float
     seed: int
+    plan: str = ""
 
 
 class TakeLatency(msgspec.Struct, frozen=True, tag=True):
@@ -102,9 +105,11 @@ class _Driver:
             print(msgspec.json.encode(answer).decode(), flush=True)
 
     def _drive(self, order: Drive) -> Driven:
-        plan = Plan.for_url(order.url, rate=order.rate, duration=order.seconds)
-        plan = plan.with_settings(warmup=order.warm_up, seed=order.seed)
         try:
+            plan = (
+                Plan.from_file(Path(order.plan), target=order.url) if order.plan else Plan.for_url(order.url, rate=1.0)
+            )
+            plan = plan.with_settings(rate=order.rate, duration=order.seconds, warmup=order.warm_up, seed=order.seed)
             result = run(plan, request_ids=True)
         except HastenError as error:
             return Driven(problem=str(error))

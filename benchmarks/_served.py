@@ -24,6 +24,7 @@ class ServedTrial:
     """One server at one rate; it is stopped except during its turns.
 
     Attributes:
+      plan: As of `Drive`.
       taken: Turns so far.
       late: Those in which the load generator was late.
     """
@@ -35,6 +36,7 @@ class ServedTrial:
     url: str
     rate: float
     shape: Shape
+    plan: str = ""
     taken: int = 0
     late: int = 0
     _cpu_seconds: float = 0.0
@@ -51,7 +53,7 @@ class ServedTrial:
 
     def turn(self, seed: int) -> None:
         """Drive once; CPU counts from the warm-up on, which is cold for every subject alike."""
-        order = Drive(self._name, self.url, self.rate, self.shape.seconds, self.shape.warm_up, seed)
+        order = Drive(self._name, self.url, self.rate, self.shape.seconds, self.shape.warm_up, seed, self.plan)
         with self.server.awake():
             before = self.server.cpu_seconds()
             driven = self.client.drive(order)

@@ -21,6 +21,7 @@ from tests.rpc.server.serving import (
     MakeServer,
     both_clients,
     both_stacks,
+    ending,
     ending_of,
     failure,
     run,
@@ -101,6 +102,7 @@ def test_trailing_metadata_of_abort(make_server: MakeServer, loop_factory: LoopF
 def test_abort_that_is_suppressed(make_server: MakeServer, loop_factory: LoopFactory) -> None:
     """The call has ended all the same; a second abort and a write say so, and nothing else is sent."""
     raised: list[str] = []
+    tried = asyncio.Event()
 
     async def handle(_: bytes, context: Context) -> None:
         await context.write(b"before")
@@ -114,8 +116,16 @@ def test_abort_that_is_suppressed(make_server: MakeServer, loop_factory: LoopFac
                 await attempt()
             except Exception as error:
                 raised.append(f"{type(error).__name__}: {error}")
+        tried.set()
 
-    ended = ending_of(make_server, loop_factory, lambda stub: stub.responses(b""), responses=handle)
+    async def conversation() -> Ending:
+        async with serving(make_server, responses=handle) as stub:
+            ended = await ending(stub.responses(b""))
+            async with asyncio.timeout(10.0):  # a server that stops cancels its handlers
+                await tried.wait()
+        return ended
+
+    ended = run(conversation(), loop_factory)
     assert ended == Ending(StatusCode.NOT_FOUND, "first", (b"before",))
     aborted = "AbortError: Locally aborted."
     assert raised == [aborted, "UsageError: Abort already called!", aborted, aborted]

@@ -139,24 +139,24 @@ def test_where_it_is_not_plainly_safe_nothing_is_written(source: str) -> None:
     assert add_installation(source, "app", "shop", slo=True) is None
 
 
+PLAIN = """\
+import json
+import sys
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.get("/")
+async def root() -> str:
+    return json.dumps(sys.argv)
+"""
+
+
 def test_the_lines_are_where_one_would_write_them() -> None:
     """Imports are sorted, and the call is the last thing that the module does."""
-    source = textwrap.dedent(
-        """\
-        import json
-        import sys
-
-        from fastapi import FastAPI
-
-        app = FastAPI()
-
-
-        @app.get("/")
-        async def root() -> str:
-            return json.dumps(sys.argv)
-        """
-    )
-    assert added(source) == textwrap.dedent(
+    assert added(PLAIN) == textwrap.dedent(
         """\
         import json
         import os

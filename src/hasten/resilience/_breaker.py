@@ -128,10 +128,8 @@ class Breaker:
 
     def _fail(self) -> None:
         self._in_a_row += 1
-        if self.closed:
-            if self._in_a_row >= self._failures or self._timeouts_in_a_row >= self._timeouts_opening:
-                self._open(self._clock())
-        elif self._probes.out:
+        too_many = self._in_a_row >= self._failures or self._timeouts_in_a_row >= self._timeouts_opening
+        if too_many if self.closed else self._probes.out:
             self._open(self._clock())
 
     def guard(self) -> Guard:
